@@ -1,0 +1,24 @@
+"""One address, one object store."""
+
+from levelseq.store.address import (
+    absolute,
+    join,
+    open_store,
+    parent,
+    read_bytes,
+    read_json,
+    split_scheme,
+)
+from levelseq.store.objects import Store, Versioned
+
+__all__ = [
+    "Store",
+    "Versioned",
+    "absolute",
+    "join",
+    "open_store",
+    "parent",
+    "read_bytes",
+    "read_json",
+    "split_scheme",
+]

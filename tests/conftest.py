@@ -1,0 +1,65 @@
+"""What several tests need: the real data, and an S3 server on the loopback."""
+
+from __future__ import annotations
+
+import logging
+import os
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import boto3
+import pytest
+from moto.server import ThreadedMotoServer
+
+from levelseq.store import address
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder with real data; tests that need it are skipped where it is absent."""
+    root = Path(os.environ.get("SHARED") or Path(__file__).parents[2] / "shared")
+    if not (root / "data").is_dir():
+        pytest.skip("the real data are not here (set SHARED, or put shared/ beside the repository)")
+    return root
+
+
+@pytest.fixture(scope="session")
+def s3_bucket() -> Iterator[str]:
+    """`s3://levelseq-tests` on moto's server, which the environment names for the session."""
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    environment = {
+        "AWS_ENDPOINT_URL": f"http://{host}:{port}",
+        "AWS_ACCESS_KEY_ID": "testing",
+        "AWS_SECRET_ACCESS_KEY": "testing",
+        "AWS_DEFAULT_REGION": "us-east-1",
+    }
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in environment.items():
+            patch.setenv(name, value)
+        _forget()
+        boto3.client("s3").create_bucket(Bucket="levelseq-tests")
+        yield "s3://levelseq-tests"
+    _forget()
+    server.stop()
+
+
+@pytest.fixture
+def s3(s3_bucket: str) -> str:
+    """An S3 address of this test's own, with nothing there."""
+    return f"{s3_bucket}/{uuid.uuid4().hex[:12]}"
+
+
+@pytest.fixture
+def forget_aws() -> Callable[[], None]:
+    """To be called when a test has changed the environment that boto3 reads."""
+    return _forget
+
+
+def _forget() -> None:
+    """Stores and sessions were made for another environment."""
+    address._session.cache_clear()
+    address._s3.cache_clear()

@@ -1,0 +1,23 @@
+"""The on-store format of cohorts and normalized values."""
+
+from levelseq.cohort.batch_tree import BatchTree, parse_levels
+from levelseq.cohort.cohort import Cohort, Normalized, open_cohort, open_normalized, read_manifest
+from levelseq.cohort.keys import canonical_json, content_key, manifest_json
+from levelseq.cohort.shards import SHARD_OBSERVATIONS, ShardReader, shard_path, write_shard
+
+__all__ = [
+    "SHARD_OBSERVATIONS",
+    "BatchTree",
+    "Cohort",
+    "Normalized",
+    "ShardReader",
+    "canonical_json",
+    "content_key",
+    "manifest_json",
+    "open_cohort",
+    "open_normalized",
+    "parse_levels",
+    "read_manifest",
+    "shard_path",
+    "write_shard",
+]

@@ -1,0 +1,81 @@
+"""Shards: AnnData in Zarr v3 stores, written once, read one at a time."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from typing import Any
+
+import anndata as ad
+import numpy as np
+import pandas as pd
+import zarr
+
+from levelseq.store import Store
+
+__all__ = ["SHARD_OBSERVATIONS", "ShardReader", "shard_path", "write_shard"]
+
+SHARD_OBSERVATIONS = 16_384
+
+
+def shard_path(number: int) -> str:
+    """`shards/00000.zarr` for the first."""
+    return f"shards/{number:05d}.zarr"
+
+
+def write_shard(store: Store, path: str, shard: ad.AnnData) -> dict[str, Any]:
+    """Write one shard and give its entry for the manifest's `shards`.
+
+    The digest is over the paths and bytes of all objects of the Zarr store, sorted by path.
+    """
+    memory: dict[str, Any] = {}
+    with ad.settings.override(zarr_write_format=3, auto_shard_zarr_v3=False):
+        group = zarr.open_group(zarr.storage.MemoryStore(memory), mode="w", zarr_format=3)
+        ad.io.write_elem(group, "/", shard)
+    digest = hashlib.sha256()
+    for name in sorted(memory):
+        content = memory[name].to_bytes()
+        digest.update(f"{name}\0{len(content)}\0".encode())
+        digest.update(content)
+        store.put(f"{path}/{name}", content)
+    return {"path": path, "n_obs": shard.n_obs, "sha256": digest.hexdigest()}
+
+
+class ShardReader:
+    """Reads the shards of one cohort or normalized folder, one at a time."""
+
+    def __init__(self, store: Store, shards: list[dict[str, Any]]) -> None:
+        self._store = store
+        self._entries = shards
+
+    def __iter__(self) -> Iterator[ad.AnnData]:
+        """Each shard in memory, one after another."""
+        for entry in self._entries:
+            yield ad.io.read_zarr(self._group(entry))
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def obs(self) -> pd.DataFrame:
+        """The observations of all shards, text columns as categories."""
+        frames = [ad.io.read_elem(self._group(entry)["obs"]) for entry in self._entries]
+        frames = [frame.astype({c: str for c in _text_columns(frame)}) for frame in frames]
+        obs = pd.concat(frames, axis=0)
+        return obs.astype({column: "category" for column in _text_columns(obs)})
+
+    def var(self) -> pd.DataFrame:
+        """The genes, as the first shard has them (all have the same)."""
+        frame: pd.DataFrame = ad.io.read_elem(self._group(self._entries[0])["var"])
+        return frame
+
+    def obsm(self, key: str) -> np.ndarray[Any, np.dtype[np.float32]]:
+        """(observations, dimensions): one embedding over all shards."""
+        parts = [ad.io.read_elem(self._group(entry)["obsm"][key]) for entry in self._entries]
+        return np.concatenate(parts).astype(np.float32)
+
+    def _group(self, entry: dict[str, Any]) -> zarr.Group:
+        return zarr.open_group(self._store.zarr(entry["path"]), mode="r")
+
+
+def _text_columns(frame: pd.DataFrame) -> list[str]:
+    return [c for c in frame.columns if not pd.api.types.is_numeric_dtype(frame[c].dtype)]

@@ -1,0 +1,154 @@
+"""The door before ingest: which deposits, what is in their bytes, what it will take."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from levelseq import progress
+from levelseq.cohort import Cohort, content_key, manifest_json
+from levelseq.errors import BadAddress, BadDeposit
+from levelseq.ingest.files import deposit_format, deposit_sha256, file_sha256, locate
+from levelseq.ingest.forecast import forecast
+from levelseq.ingest.params import IngestParams
+from levelseq.ingest.readers import FORMATS
+from levelseq.ingest.sheet import Listed, list_deposits
+from levelseq.store import absolute, join, open_store, parent
+
+__all__ = ["PLAN_SCHEMA", "PlannedDeposit", "fingerprint", "run", "sha256_of"]
+
+PLAN_SCHEMA = "levelseq.plan/1"
+
+
+@dataclass(frozen=True)
+class PlannedDeposit:
+    """One deposit as `plan.json` lists it.
+
+    Attributes:
+        name: unique, also the study column `deposit`.
+        address: absolute.
+        metadata: address of the table about its observations, or None.
+        format: which reader reads it.
+        bytes: size of its objects, metadata left out.
+        sha256: digest of its objects' bytes.
+        metadata_sha256: digest of the table's bytes, or None.
+        study: study column -> value.
+    """
+
+    name: str
+    address: str
+    metadata: str | None
+    format: str
+    bytes: int
+    sha256: str
+    metadata_sha256: str | None
+    study: dict[str, str]
+
+    def as_json(self) -> dict[str, Any]:
+        """Its entry in `plan.json`."""
+        return asdict(self)
+
+
+def run(params: IngestParams, deposits: list[str], workspace: str) -> str:
+    """Digest the deposits and write `cohorts/<fingerprint>/plan.json`.
+
+    Args:
+        params: the same that ingest will follow.
+        deposits: one sheet (csv or tsv with a column `address`), or addresses of deposits.
+        workspace: where cohorts stand.
+
+    Returns:
+        The plan's address.
+
+    Raises:
+        BadInput: a sheet or a deposit is wrong; nothing is written then.
+    """
+    if params.genes:
+        params = params.model_copy(update={"genes": absolute(params.genes)})
+    inspected = [_inspect(row) for row in list_deposits(deposits)]
+    planned = sorted((deposit for deposit, _ in inspected), key=lambda d: (d.name, d.sha256))
+    _refuse_copies(planned)
+    n_obs = {deposit.name: n for deposit, n in inspected}
+    genes_sha256 = sha256_of(params.genes) if params.genes else ""
+    key = fingerprint(params, planned, genes_sha256)
+    predicted = forecast([(d.format, d.bytes, n_obs[d.name]) for d in planned])
+    content = {
+        "schema": PLAN_SCHEMA,
+        "fingerprint": key,
+        "params": params.model_dump(),
+        "deposits": [deposit.as_json() for deposit in planned],
+        "predicted": predicted,
+    }
+    address = join(workspace, "cohorts", key)
+    _write(address, manifest_json(content))
+    progress.stage("plan", "deposits digested", deposits=len(planned), **predicted)
+    return join(address, "plan.json")
+
+
+def fingerprint(params: IngestParams, deposits: list[PlannedDeposit], genes_sha256: str) -> str:
+    """The cohort's address among all cohorts: of bytes, study columns and params, no address."""
+    ordered = sorted(deposits, key=lambda d: (d.sha256, d.name))
+    content = {
+        "schema": Cohort.SCHEMA,
+        "deposits": [[d.sha256, d.metadata_sha256, d.study] for d in ordered],
+        "params": params.model_dump() | {"genes": genes_sha256},
+    }
+    return content_key(content)
+
+
+def sha256_of(address: str) -> str:
+    """The digest of one object's bytes; BadAddress if there is none."""
+    folder, name = parent(address)
+    with open_store(folder).local_copy(name) as path:
+        return file_sha256(path)
+
+
+def _inspect(listed: Listed) -> tuple[PlannedDeposit, int]:
+    """One deposit, and how many observations it will have."""
+    located = locate(listed.address)
+    with located.local() as files:
+        form = deposit_format(files, listed.address)
+        n_obs = FORMATS[form].count(files, listed.address)
+        size = sum(path.stat().st_size for path in files.values())
+        digest = deposit_sha256(files)
+    deposit = PlannedDeposit(
+        name=listed.study["deposit"],
+        address=listed.address,
+        metadata=listed.metadata or None,
+        format=form,
+        bytes=size,
+        sha256=digest,
+        metadata_sha256=_metadata_sha256(listed.metadata),
+        study=listed.study,
+    )
+    return deposit, n_obs
+
+
+def _metadata_sha256(address: str) -> str | None:
+    if not address:
+        return None
+    try:
+        return sha256_of(address)
+    except BadAddress as error:
+        raise BadAddress(
+            "there is no metadata table here", where=address, do="correct column 'metadata'"
+        ) from error
+
+
+def _refuse_copies(deposits: list[PlannedDeposit]) -> None:
+    first: dict[str, PlannedDeposit] = {}
+    for deposit in deposits:
+        other = first.setdefault(deposit.sha256, deposit)
+        if other is not deposit:
+            raise BadDeposit(
+                f"has the same bytes as {other.address}",
+                where=deposit.address,
+                do="list every deposit once: its cells would count twice",
+            )
+
+
+def _write(address: str, content: bytes) -> None:
+    """A plan may be replaced (deposits move) until the cohort it led to is there."""
+    store = open_store(address)
+    if not store.put_if_absent("plan.json", content) and not store.exists(Cohort.NAME):
+        store.put("plan.json", content)

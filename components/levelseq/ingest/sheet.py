@@ -1,0 +1,138 @@
+"""Which deposits there are: the sheet's rows, or the addresses themselves."""
+
+from __future__ import annotations
+
+import re
+import zlib
+from dataclasses import dataclass
+
+from levelseq.errors import BadDeposit, BadOption
+from levelseq.ingest.qc import QC_COLUMNS
+from levelseq.ingest.readers.csv import split_fields
+from levelseq.ingest.tables import read_table
+from levelseq.store import absolute, join, open_store, parent
+
+__all__ = ["Listed", "deposit_name", "list_deposits"]
+
+_SHEET = re.compile(r"\.(csv|tsv|txt)(\.gz)?$", re.I)
+_EXTENSIONS = re.compile(r"(\.(csv|tsv|txt|h5ad|h5|hdf5|mtx))?(\.gz)?$", re.I)
+_HEADER = 1 << 16
+
+
+@dataclass(frozen=True)
+class Listed:
+    """One deposit as a user lists it.
+
+    Attributes:
+        address: absolute.
+        metadata: absolute address of the table about its observations, or ''.
+        study: study column -> value; `deposit` is among them and unique.
+    """
+
+    address: str
+    metadata: str
+    study: dict[str, str]
+
+
+def deposit_name(address: str) -> str:
+    """The last name of an address without the extensions of formats."""
+    return _EXTENSIONS.sub("", parent(address)[1])
+
+
+def list_deposits(deposits: list[str]) -> list[Listed]:
+    """Every deposit behind the addresses.
+
+    Args:
+        deposits: one sheet (.csv or .tsv with a column `address`), or addresses of deposits.
+
+    Raises:
+        BadOption: none given, or a sheet among deposits.
+        BadDeposit: the sheet is empty or names a deposit or a column twice.
+    """
+    if not deposits:
+        raise BadOption("no deposits given", where="--deposits", do="give a sheet or addresses")
+    sheets = [address for address in deposits if _is_sheet(address)]
+    if not sheets:
+        return _named([Listed(absolute(address), "", {}) for address in deposits], "--deposits")
+    if len(deposits) > 1:
+        raise BadOption(
+            "a sheet stands among other deposits", where=sheets[0], do="list them in the sheet"
+        )
+    return _named(_rows(absolute(sheets[0])), sheets[0])
+
+
+def _is_sheet(address: str) -> bool:
+    """Whether the header of a text file has a column `address`; the rest is not read."""
+    if not _SHEET.search(address):
+        return False
+    folder, name = parent(address)
+    store = open_store(folder)
+    size = store.size(name)
+    if not size:
+        raise BadDeposit("is empty", where=address, do="give a header and one row a deposit")
+    head = store.get_range(name, 0, min(size, _HEADER))
+    if head.startswith(b"\x1f\x8b"):
+        try:
+            head = zlib.decompressobj(wbits=31).decompress(head, _HEADER)
+        except zlib.error:
+            return False
+    line = head.decode("utf-8-sig", "replace").partition("\n")[0].rstrip("\r")
+    return any("address" in split_fields(line, delimiter) for delimiter in (",", "\t"))
+
+
+def _rows(sheet: str) -> list[Listed]:
+    table = read_table(sheet)
+    if not len(table):
+        raise BadDeposit("lists no deposits", where=sheet, do="write one row a deposit")
+    study = [name for name in table.columns if name not in ("address", "metadata", "")]
+    taken = [name for name in study if name in QC_COLUMNS]
+    if taken:
+        raise BadDeposit(
+            f"column {taken[0]!r} is one that ingest computes", where=sheet, do="rename the column"
+        )
+    folder = parent(sheet)[0]
+    listed = []
+    for number, row in enumerate(table.to_dict("records")):
+        if not row["address"]:
+            raise BadDeposit(
+                f"row {number + 1} has no address", where=sheet, do="fill in column 'address'"
+            )
+        metadata = join(folder, row["metadata"]) if row.get("metadata") else ""
+        values = {name: row[name] for name in study}
+        listed.append(Listed(join(folder, row["address"]), metadata, values))
+    return listed
+
+
+def _named(listed: list[Listed], where: str) -> list[Listed]:
+    """The same with a study column `deposit`: that of the sheet, its `sample`, or the file's name.
+
+    Nothing but these has to be unique for the cells of two deposits to be told apart.
+    """
+    given = [row.study.get("deposit", "") for row in listed]
+    if not any(given):
+        given = [row.study.get("sample", "") for row in listed]
+        if "" in given or _twice(given):
+            given = _file_names([row.address for row in listed])
+    twice = _twice(given)
+    if twice or "" in given:
+        raise BadDeposit(
+            f"two deposits are named {twice!r}" if twice else "a row has no name in 'deposit'",
+            where=where,
+            do="give every row its own name in a column 'deposit'",
+        )
+    pairs = zip(listed, given)
+    return [Listed(r.address, r.metadata, {**r.study, "deposit": name}) for r, name in pairs]
+
+
+def _file_names(addresses: list[str]) -> list[str]:
+    """File names; where those recur (`filtered_feature_bc_matrix`), with folders before them."""
+    parts = [[*parent(address)[0].split("/"), deposit_name(address)] for address in addresses]
+    for depth in range(1, max(map(len, parts)) + 1):
+        names = ["/".join(part[-depth:]) for part in parts]
+        if not _twice(names):
+            return names
+    return ["/".join(part) for part in parts]
+
+
+def _twice(names: list[str]) -> str | None:
+    return next((name for name in names if name and names.count(name) > 1), None)

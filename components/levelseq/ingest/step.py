@@ -1,0 +1,144 @@
+"""Ingest: the deposits of a plan become a cohort of shards, or nothing is written."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from levelseq import progress
+from levelseq.cohort import BatchTree, Cohort, manifest_json
+from levelseq.errors import BadAddress, BadDeposit
+from levelseq.ingest.assemble import cohort_var, counts_dtype, write_shards
+from levelseq.ingest.deposit import CheckedDeposit, check_deposit
+from levelseq.ingest.genes import GeneTable, gene_id_kind, read_gene_table
+from levelseq.ingest.params import IngestParams
+from levelseq.ingest.plan import PLAN_SCHEMA, PlannedDeposit, fingerprint, sha256_of
+from levelseq.store import Store, join, open_store, read_json
+
+__all__ = ["run"]
+
+
+def run(plan: str, workspace: str) -> str:
+    """Write the cohort of a plan; a cohort that is there already is left as it is.
+
+    Every deposit is read and checked to its end before the first shard is written. Memory holds
+    one block of a deposit and one shard; local scratch holds the cohort's counts for the while.
+
+    Args:
+        plan: address of a `plan.json`.
+        workspace: where cohorts stand.
+
+    Returns:
+        The address of `cohorts/<fingerprint>`.
+
+    Raises:
+        BadInput: a deposit is wrong or was changed since the plan; nothing is written then.
+    """
+    content = read_json(plan)
+    if content.get("schema") != PLAN_SCHEMA:
+        raise BadAddress(f"is not a plan of schema {PLAN_SCHEMA!r}", where=plan, do="plan first")
+    address = join(workspace, "cohorts", content["fingerprint"])
+    store = open_store(address)
+    if store.exists(Cohort.NAME):
+        progress.stage("ingest", "the cohort is there already", cohort=content["fingerprint"])
+        return address
+    params = IngestParams.checked(**content["params"])
+    table = _gene_table(params, content, plan)
+    planned = [PlannedDeposit(**entry) for entry in content["deposits"]]
+    with tempfile.TemporaryDirectory(prefix="levelseq-ingest-") as scratch:
+        deposits = _check_all(planned, params, table, Path(scratch))
+        manifest = _assemble(store, content["fingerprint"], deposits, params, table)
+    store.put_if_absent(Cohort.NAME, manifest_json(manifest))
+    progress.stage("ingest", "cohort written", n_obs=manifest["n_obs"], n_vars=manifest["n_vars"])
+    return address
+
+
+def _gene_table(params: IngestParams, content: dict[str, Any], plan: str) -> GeneTable | None:
+    """The gene table, which must be the one that the plan digested."""
+    planned = [PlannedDeposit(**entry) for entry in content["deposits"]]
+    digest = sha256_of(params.genes) if params.genes else ""
+    if fingerprint(params, planned, digest) != content["fingerprint"]:
+        raise BadDeposit(
+            "the plan and the table of genes do not belong together",
+            where=params.genes or plan,
+            do="plan again",
+        )
+    return read_gene_table(params.genes) if params.genes else None
+
+
+def _check_all(
+    planned: list[PlannedDeposit], params: IngestParams, table: GeneTable | None, scratch: Path
+) -> list[CheckedDeposit]:
+    prefixes = _prefixes(planned, params.levels)
+    checked = []
+    for number, (deposit, prefix) in enumerate(zip(planned, prefixes)):
+        folder = scratch / f"{number:06d}"
+        folder.mkdir()
+        checked.append(check_deposit(deposit, params, table, prefix, folder))
+        of = f"{number + 1} of {len(planned)}"
+        progress.stage("ingest", "deposit read", deposit=of, n_obs=checked[-1].n_obs)
+    return checked
+
+
+def _prefixes(planned: list[PlannedDeposit], levels: list[str]) -> list[str]:
+    """What stands before the barcodes: the deepest batch level that tells all deposits apart."""
+    for level in reversed(levels):
+        values = [deposit.study.get(level, "") for deposit in planned]
+        if all(values) and len(set(values)) == len(values):
+            return values
+    return [deposit.name for deposit in planned]
+
+
+def _assemble(
+    store: Store,
+    key: str,
+    deposits: list[CheckedDeposit],
+    params: IngestParams,
+    table: GeneTable | None,
+) -> dict[str, Any]:
+    """Write the shards; the content of `cohort.json`."""
+    levels = _varying_levels(deposits, params)
+    var = cohort_var(deposits, table)
+    dtype = counts_dtype(max(deposit.largest for deposit in deposits))
+    shards = write_shards(store, deposits, var, dtype)
+    return {
+        "schema": Cohort.SCHEMA,
+        "fingerprint": key,
+        "n_obs": sum(deposit.n_obs for deposit in deposits),
+        "n_vars": len(var),
+        "dtype": dtype.name,
+        "gene_ids": gene_id_kind(list(var.index)),
+        "batch_tree": levels,
+        "roles": params.roles,
+        "deposits": [
+            {
+                "address": deposit.planned.address,
+                "sha256": deposit.planned.sha256,
+                "n_obs": deposit.n_obs,
+                "study": deposit.planned.study,
+            }
+            for deposit in deposits
+        ],
+        "shards": shards,
+        "qc": {"removed": _removed(deposits)},
+        "consent": [],
+    }
+
+
+def _removed(deposits: list[CheckedDeposit]) -> dict[str, int]:
+    removed = {
+        reason: sum(deposit.removed[reason] for deposit in deposits) for reason in ("keep", "empty")
+    }
+    if removed["empty"]:
+        progress.notice("ingest", "cells without any count left out", cells=removed["empty"])
+    return removed
+
+
+def _varying_levels(deposits: list[CheckedDeposit], params: IngestParams) -> list[str]:
+    """The levels of the batch tree that have more than one value."""
+    leaves = {leaf for deposit in deposits for leaf in deposit.leaves}
+    tree, dropped = BatchTree(tuple(params.levels), tuple(sorted(leaves))).without_constant_levels()
+    for level in dropped:
+        progress.notice("ingest", "batch level with one value dropped", level=level)
+    return list(tree.levels)

@@ -1,0 +1,1 @@
+"""Comparable values from counts: by a classical method, or by a model."""

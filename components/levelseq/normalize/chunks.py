@@ -1,0 +1,100 @@
+"""Counts as a method reads them: chunk after chunk, as many passes as it needs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import scipy.sparse as sp
+from numpy.typing import NDArray
+
+from levelseq.errors import BadInput
+
+__all__ = [
+    "Chunk",
+    "Chunks",
+    "Matrix",
+    "as_dense",
+    "checked",
+    "dense_rows",
+    "in_memory",
+    "is_sparse",
+]
+
+F64 = NDArray[np.float64]
+Matrix = Any
+"""An array or a scipy sparse matrix, samples x genes."""
+
+_BLOCK_ELEMENTS = 8_000_000
+
+
+class Chunk(NamedTuple):
+    """Some samples: counts (S, G) and the samples' names for messages."""
+
+    x_SG: Matrix
+    samples: Sequence[str]
+
+
+Chunks = Callable[[], Iterator[Chunk]]
+"""Called once for each pass; every pass gives the same chunks in the same order."""
+
+
+def in_memory(x_SG: Matrix, samples: Sequence[str] | None = None) -> Chunks:
+    """One chunk of a matrix in memory; samples are named by row when they have no names.
+
+    Raises:
+        BadInput: not two-dimensional, empty, negative, NaN or infinite.
+    """
+    matrix = checked(x_SG, samples)
+    names = samples if samples is not None else [f"row {i}" for i in range(matrix.shape[0])]
+    return lambda: iter([Chunk(matrix, names)])
+
+
+def checked(x_SG: Matrix, samples: Sequence[str] | None = None, *, counts: bool = True) -> Matrix:
+    """The matrix as array or CSR, when all its values are finite (and, as counts, not negative).
+
+    Raises:
+        BadInput: not two-dimensional, empty, negative, NaN or infinite; names the first sample.
+    """
+    matrix: Any = sp.csr_matrix(x_SG) if is_sparse(x_SG) else np.asarray(x_SG)
+    if matrix.ndim != 2 or 0 in matrix.shape:
+        raise BadInput(
+            f"need samples x genes, not an array of shape {tuple(matrix.shape)}", where="data"
+        )
+    if matrix.dtype.kind not in "biuf":
+        raise BadInput(f"values are of type {matrix.dtype}, not numbers", where="data")
+    values: NDArray[Any] = matrix.data if is_sparse(matrix) else matrix
+    finite = np.isfinite(values)
+    if not finite.all():
+        raise BadInput("a value is NaN or infinite", where=_first(matrix, ~finite, samples))
+    if counts and matrix.dtype.kind != "u" and (values < 0).any():
+        raise BadInput("a count is negative", where=_first(matrix, values < 0, samples))
+    return matrix
+
+
+def _first(matrix: Matrix, bad: NDArray[np.bool_], samples: Sequence[str] | None) -> str:
+    """The name of the first sample with a bad value."""
+    if is_sparse(matrix):
+        row = int(np.searchsorted(matrix.indptr, np.argmax(bad), side="right")) - 1
+    else:
+        row = int(np.argmax(bad.any(axis=1)))
+    return f"sample {samples[row]}" if samples is not None else f"sample in row {row}"
+
+
+def is_sparse(x_SG: Matrix) -> bool:
+    """Whether a matrix is a scipy sparse one."""
+    return bool(sp.issparse(x_SG))
+
+
+def as_dense(x_SG: Matrix) -> F64:
+    """(S, G) as a dense float64 array."""
+    return np.asarray(x_SG.toarray() if is_sparse(x_SG) else x_SG, dtype=np.float64)
+
+
+def dense_rows(x_SG: Matrix) -> Iterator[tuple[slice, F64]]:
+    """Dense float64 blocks of rows of at most 64 MB, so that a shard is never dense as a whole."""
+    step = max(1, _BLOCK_ELEMENTS // max(1, x_SG.shape[1]))
+    for start in range(0, x_SG.shape[0], step):
+        rows = slice(start, min(start + step, x_SG.shape[0]))
+        yield rows, as_dense(x_SG[rows])

@@ -1,0 +1,155 @@
+"""Plain files: a table of counts and one of samples in, a table or .h5ad out."""
+
+from __future__ import annotations
+
+import anndata as ad
+import numpy as np
+import pandas as pd
+import pytest
+
+import levelseq
+from levelseq.errors import BadAddress, BadDeposit, BadInput, BadOption
+from levelseq.normalize.plain import normalize_files
+from levelseq.store import read_bytes
+
+from .drawn import draw_counts
+
+COUNTS, TABLE = draw_counts()
+GENES = [f"g{i}" for i in range(COUNTS.shape[1])]
+FRAME = pd.DataFrame(COUNTS.T, index=GENES, columns=TABLE.index)
+
+
+@pytest.fixture
+def files(tmp_path):
+    FRAME.to_csv(tmp_path / "counts.csv")
+    TABLE.sample(frac=1, random_state=1).to_csv(tmp_path / "samples.csv", index_label="sample")
+    return tmp_path
+
+
+def normalize(folder, counts="counts.csv", samples="samples.csv", out="out.csv", **options):
+    options = {"method": "combat", "batch": "lab", "condition": "condition"} | options
+    where = str(folder / samples) if samples else ""
+    return normalize_files(str(folder / counts), where, out=str(folder / out), **options)
+
+
+def expected():
+    frame = pd.DataFrame(COUNTS, index=TABLE.index, columns=GENES)
+    return levelseq.normalize_counts(frame, batch=TABLE["lab"], condition=TABLE["condition"]).T
+
+
+def test_a_table_comes_back_in_its_own_orientation(files):
+    address = normalize(files)
+    out = pd.read_csv(address, index_col=0)
+    pd.testing.assert_frame_equal(out, expected(), check_names=False, rtol=1e-12)
+
+
+@pytest.mark.parametrize("name", ["counts.tsv", "counts.csv.gz", "counts.txt.gz"])
+def test_tab_and_gzip_are_read_and_written(files, name):
+    FRAME.to_csv(files / name, sep="," if ".csv" in name else "\t")
+    out = name.replace("counts", "out")
+    normalize(files, counts=name, out=out)
+    written = pd.read_csv(files / out, index_col=0, sep="," if ".csv" in name else "\t")
+    pd.testing.assert_frame_equal(written, expected(), check_names=False, rtol=1e-12)
+    first = (files / out).read_bytes()
+    normalize(files, counts=name, out=out)
+    assert (files / out).read_bytes() == first
+
+
+def test_rs_header_one_field_short_is_understood(files):
+    text = FRAME.to_csv().removeprefix(",")
+    (files / "r.csv").write_text(text)
+    normalize(files, counts="r.csv")
+    out = pd.read_csv(files / "out.csv", index_col=0)
+    pd.testing.assert_frame_equal(out, expected(), check_names=False, rtol=1e-12)
+
+
+def test_h5ad_in_and_out(files):
+    ad.AnnData(X=COUNTS, obs=TABLE, var=pd.DataFrame(index=GENES)).write_h5ad(files / "c.h5ad")
+    normalize(files, counts="c.h5ad", samples="", out="o.h5ad")
+    out = ad.read_h5ad(files / "o.h5ad")
+    np.testing.assert_allclose(out.X, expected().T, rtol=1e-12)
+    assert "size_factor" in out.obs
+    normalize(files, counts="c.h5ad", out="from_h5ad.csv")
+    table = pd.read_csv(files / "from_h5ad.csv", index_col=0)
+    pd.testing.assert_frame_equal(table, expected(), check_names=False, rtol=1e-12)
+
+
+def test_addresses_of_an_object_store_work(files):
+    out = "memory://plain/out.csv"
+    normalize_files(str(files / "counts.csv"), str(files / "samples.csv"), "log1p_cpm", "", "", out)
+    assert read_bytes(out).startswith(b"gene,s000,s001")
+
+
+def test_the_reference_batch_stays_and_what_is_left_is_told(files, capsys):
+    frame = FRAME.copy()
+    frame.loc["g5", TABLE["lab"] == "lab1"] = 0
+    frame.to_csv(files / "counts.csv")
+    before = pd.read_csv(normalize(files, method="log1p_cpm"), index_col=0)
+    after = pd.read_csv(normalize(files, reference_batch="lab2"), index_col=0)
+    stays = (TABLE["lab"] == "lab2").to_numpy()
+    np.testing.assert_array_equal(after.loc[:, stays], before.loc[:, stays])
+    assert (after.loc[:, ~stays] != before.loc[:, ~stays]).any(axis=None)
+    assert "1 of 80 genes are uniform within a batch" in capsys.readouterr().err
+
+
+def test_samples_missing_in_the_table_are_named_up_to_three(files):
+    TABLE.iloc[5:].to_csv(files / "samples.csv")
+    with pytest.raises(BadDeposit, match="lacks 5 of the 60 samples, such as s000, s001, s002 "):
+        normalize(files)
+    assert not (files / "out.csv").exists()
+
+
+def test_confounded_files_are_refused_and_nothing_is_written(files):
+    TABLE.assign(condition=TABLE["lab"]).to_csv(files / "samples.csv")
+    with pytest.raises(BadInput, match="column 'condition': is confounded with lab"):
+        normalize(files)
+    assert not (files / "out.csv").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "kind", "said"),
+    [
+        ({"batch": "run"}, BadOption, r"--batch: no column 'run' .*site, lab, condition"),
+        ({"condition": "drug"}, BadOption, "--condition: no column 'drug'"),
+        ({"batch": ""}, BadOption, "--batch: combat needs"),
+        ({"method": "magic"}, BadOption, "--method: 'magic' is not a method"),
+        ({"out": "out.xlsx"}, BadOption, "--out: .* no ending that is known"),
+        ({"samples": ""}, BadOption, "--samples: a table of counts needs a sample table"),
+        ({"counts": "gone.csv"}, BadAddress, "gone.csv: there is nothing"),
+        ({"samples": "gone.csv"}, BadAddress, "gone.csv: there is nothing"),
+    ],
+)
+def test_wrong_options_are_one_line(files, options, kind, said):
+    with pytest.raises(kind, match=said) as refused:
+        normalize(files, **options)
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("a.csv", b"gene,s1,s2\ng1,1,x\n", "sample s2: holds text where counts"),
+        ("b.csv", b"gene,s1,s2\ng1,1,2\ng1,3,4\n", "gene 'g1' is there twice"),
+        ("c.csv", b"", "is not a table"),
+        ("d.csv.gz", b"\x1f\x8b\x08\x00broken", "is cut short or is not gzip"),
+        ("e.h5ad", b"not hdf5", "is not an .h5ad file"),
+        ("f.csv", b"gene\ts1\ng1\t1\n", "no columns or rows.*separator"),
+        ("g.csv", b"\xff\xfe\x00g", "is not a table"),
+    ],
+)
+def test_files_that_are_not_counts_are_one_line(files, name, content, said):
+    (files / name).write_bytes(content)
+    with pytest.raises(BadDeposit, match=said) as refused:
+        normalize(files, counts=name)
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("row", "said"), [("1.5", "whole numbers"), ("-4", "sample s001: .*negative"), ("", "NaN")]
+)
+def test_values_that_are_not_counts_are_refused(files, row, said):
+    frame = FRAME.astype(object)
+    frame.iloc[3, 1] = row
+    frame.to_csv(files / "bad.csv")
+    with pytest.raises(BadInput, match=said):
+        normalize(files, counts="bad.csv")

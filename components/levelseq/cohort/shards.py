@@ -61,7 +61,8 @@ class ShardReader:
         frames = [ad.io.read_elem(self._group(entry)["obs"]) for entry in self._entries]
         frames = [frame.astype({c: str for c in _text_columns(frame)}) for frame in frames]
         obs = pd.concat(frames, axis=0)
-        return obs.astype({column: "category" for column in _text_columns(obs)})
+        whole: pd.DataFrame = obs.astype({c: "category" for c in _text_columns(obs)})
+        return whole
 
     def var(self) -> pd.DataFrame:
         """The genes, as the first shard has them (all have the same)."""
@@ -70,7 +71,7 @@ class ShardReader:
 
     def obsm(self, key: str) -> np.ndarray[Any, np.dtype[np.float32]]:
         """(observations, dimensions): one embedding over all shards."""
-        parts = [ad.io.read_elem(self._group(entry)["obsm"][key]) for entry in self._entries]
+        parts = [ad.io.read_elem(self._group(entry)[f"obsm/{key}"]) for entry in self._entries]
         return np.concatenate(parts).astype(np.float32)
 
     def _group(self, entry: dict[str, Any]) -> zarr.Group:

@@ -140,5 +140,5 @@ def _varying_levels(deposits: list[CheckedDeposit], params: IngestParams) -> lis
     leaves = {leaf for deposit in deposits for leaf in deposit.leaves}
     tree, dropped = BatchTree(tuple(params.levels), tuple(sorted(leaves))).without_constant_levels()
     for level in dropped:
-        progress.notice("ingest", "batch level with one value dropped", level=level)
+        progress.notice("ingest", "batch level with one value dropped", column=level)
     return list(tree.levels)

@@ -1,0 +1,1 @@
+"""Models: their networks, fitting, mapping, adapting and saving."""

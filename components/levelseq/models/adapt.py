@@ -1,0 +1,154 @@
+"""Adapting a model to leaves that it has not seen, everything else frozen."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from sklearn.neighbors import NearestNeighbors
+
+from levelseq.cohort import BatchTree, Cohort, content_key, open_cohort
+from levelseq.cohort.loader import GeneCounts
+from levelseq.models.conditional_vae import CohortMinibatches, VaeModel
+from levelseq.models.expectation import kind_profiles, kinds_of, observed_and_expected
+from levelseq.models.saving import (
+    MODEL,
+    SCHEMA,
+    Model,
+    load_model,
+    read_metrics,
+    read_model_json,
+    save_model,
+)
+from levelseq.progress import stage
+from levelseq.store import join, open_store
+from levelseq.validate.drift import Prototypes
+
+__all__ = ["adapt", "adapt_model", "false_correction"]
+
+NEIGHBOURS = 15
+ROUNDS = 10
+PRIOR_COUNTS = 4.0
+
+
+def adapt_model(model: str, cohort: str, workspace: str, seed: int) -> str:
+    """Fit effects for a cohort's new leaves; no other weight of the model changes.
+
+    Latent states of observations of the old leaves stay as they are. When the cohort has no new
+    leaf, its leaves' effects are fitted again, from where they were.
+
+    Returns:
+        The address of the new model, whose parent is the old one; at once when it is there.
+    """
+    opened = open_cohort(cohort)
+    parent = read_model_json(model)
+    key = content_key(
+        {"parent": parent["key"], "cohort": opened.fingerprint, "seed": seed, "schema": SCHEMA}
+    )
+    folder = join(workspace, "models", key)
+    store = open_store(folder)
+    if store.exists(MODEL):
+        return folder
+    loaded = load_model(model)
+    adapted = adapt(loaded, opened, opened.obs())
+    manifest = {
+        "key": key,
+        "params": {**parent["params"], "adapted_with_seed": seed},
+        "cohort": opened.fingerprint,
+        "parent": parent["key"],
+    }
+    metrics = read_metrics(model)
+    new = len(adapted.tree.leaves) - len(loaded.tree.leaves)
+    metrics["reasons"] = [*metrics["reasons"], f"adapted to {new} new batches; the rest is frozen"]
+    save_model(store, adapted, manifest, metrics)
+    stage("recalibrate", "adapters fitted", new_batches=new)
+    return folder
+
+
+def adapt(model: Model, cohort: Cohort, obs: pd.DataFrame) -> Model:
+    """A copy of a model that knows the leaves of `obs`."""
+    if isinstance(model, VaeModel):
+        return adapt_vae(model, cohort, obs)
+    return model.adapted(cohort, obs)
+
+
+def false_correction(model: str, cohort: str, seed: int) -> float:
+    """The share of cells that move when one batch is split at random and levelled as two.
+
+    The model adapts to the largest batch as one new leaf, and to its two random halves as two. A
+    cell has moved when it lies farther from where it was than its 15th nearest neighbour.
+    """
+    loaded, opened = load_model(model), open_cohort(cohort)
+    obs, tree = opened.obs(), loaded.tree.with_leaves_of(opened.obs())
+    codes = tree.leaf_codes(obs)
+    largest = int(np.bincount(codes).argmax())
+    rows = np.flatnonzero(codes == largest)
+    half = np.random.default_rng([seed, 4]).permutation(rows)[: len(rows) // 2]
+    whole = _renamed(obs, tree, {f"{tree.leaves[largest][-1]} again": rows})
+    split = _renamed(whole, tree, {f"{tree.leaves[largest][-1]} half": half})
+    one = adapt(loaded, opened, whole).embedding(opened, whole)[rows]
+    two = adapt(loaded, opened, split).embedding(opened, split)[rows]
+    neighbours = min(NEIGHBOURS, len(rows) - 1)
+    search = NearestNeighbors(n_neighbors=neighbours).fit(one)
+    reach = search.kneighbors()[0][:, -1]
+    return float((np.linalg.norm(two - one, axis=1) > reach).mean())
+
+
+def _renamed(obs: pd.DataFrame, tree: BatchTree, names: dict[str, Any]) -> pd.DataFrame:
+    """The observations with other values on the tree's last level for some rows."""
+    renamed = obs.copy()
+    leaf = renamed[tree.levels[-1]].astype(str).to_numpy(dtype=object)
+    for name, rows in names.items():
+        leaf[rows] = name
+    renamed[tree.levels[-1]] = leaf
+    return renamed
+
+
+def adapt_vae(model: VaeModel, cohort: Cohort, obs: pd.DataFrame) -> VaeModel:
+    """A copy of a model with gene effects for the leaves of `obs` that its tree lacks.
+
+    A leaf's effect of a gene is the log ratio of its counts to what cells of the same kinds would
+    show in the parent's mean, shrunk towards zero by a gamma prior; the kinds are prototypes of
+    the anchors, and cells are assigned anew after each round, since the encoder sees counts
+    without the effect. Every other weight stays.
+
+    Args:
+        model: stays as it is.
+        cohort: where the counts are.
+        obs: the cohort's observations, with the columns of the tree.
+    """
+    known = model.tree.leaf_codes(obs) >= 0
+    adapted = model if known.all() else model.with_leaves_of(obs)
+    adapted = replace(adapted, network=copy.deepcopy(adapted.network))
+    codes = adapted.tree.leaf_codes(obs)
+    with GeneCounts(cohort, model.space) as counts:
+        minibatches = adapted.minibatches(counts, obs)
+        kinds = kinds_of(model)
+        for leaf in np.unique(codes if known.all() else codes[~known]):
+            _fit_leaf(adapted, minibatches, kinds, int(leaf), np.flatnonzero(codes == leaf))
+    return adapted
+
+
+def _fit_leaf(
+    model: VaeModel, minibatches: CohortMinibatches, kinds: Prototypes, leaf: int, rows: Any
+) -> None:
+    """Set one leaf's gene effects in place."""
+    table = model.network.gene_nodes.levels[-1]
+    parent = torch.as_tensor(_parent_nodes(model, leaf)).to(table.device)
+    with torch.no_grad():
+        profile_PG = kind_profiles(model, kinds, parent)
+        for _ in range(ROUNDS):
+            observed, expected = observed_and_expected(model, minibatches, kinds, profile_PG, rows)
+            table[leaf] = torch.log((observed + PRIOR_COUNTS) / (expected + PRIOR_COUNTS))
+
+
+def _parent_nodes(model: VaeModel, leaf: int) -> Any:
+    """The nodes on the path to a leaf, without the leaf itself."""
+    path = pd.DataFrame([model.tree.leaves[leaf]], columns=list(model.tree.levels))
+    nodes = model.tree.node_codes(path)[0]
+    nodes[-1] = -1
+    return nodes

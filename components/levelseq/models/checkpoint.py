@@ -1,0 +1,79 @@
+"""Checkpoints in the object store: `checkpoints/<model key>/<step>/`, the last two kept."""
+
+from __future__ import annotations
+
+import json
+import time
+
+import torch
+from safetensors.torch import load, save
+
+from levelseq.models.networks import ConditionalVAE
+from levelseq.models.training import Progress
+from levelseq.store import Store
+
+__all__ = ["StoreCheckpoints"]
+
+
+class StoreCheckpoints:
+    """Saves every `seconds`; `progress.json` is put last and makes a checkpoint whole.
+
+    Args:
+        store: rooted at `checkpoints/<model key>`.
+        seconds: between two checkpoints; 0 saves after every epoch.
+    """
+
+    KEPT = 2
+
+    def __init__(self, store: Store, seconds: float) -> None:
+        self._store = store
+        self._seconds = seconds
+        self._saved_at = time.monotonic()
+
+    def due(self) -> bool:
+        """Whether it is time to save."""
+        return time.monotonic() - self._saved_at >= self._seconds
+
+    def save(
+        self, network: ConditionalVAE, optimizer: torch.optim.Adam, progress: Progress
+    ) -> None:
+        """Write one checkpoint and remove those before the last two."""
+        tensors = {f"network.{k}": v.contiguous() for k, v in network.state_dict().items()}
+        tensors |= {f"best.{k}": v for k, v in progress.best_weights.items()}
+        for number, values in optimizer.state_dict()["state"].items():
+            tensors |= {f"adam.{number}.{k}": torch.as_tensor(v) for k, v in values.items()}
+        name = f"{progress.step:08d}"
+        self._store.put(f"{name}/state.safetensors", save(tensors))
+        self._store.put(f"{name}/progress.json", json.dumps(progress.as_json()).encode())
+        for old in self._whole()[: -self.KEPT]:
+            self._store.delete_folder(old)
+        self._saved_at = time.monotonic()
+
+    def load(self, network: ConditionalVAE, optimizer: torch.optim.Adam) -> Progress | None:
+        """Go on from the newest whole checkpoint, if there is one."""
+        whole = self._whole()
+        if not whole:
+            return None
+        progress = Progress(**json.loads(self._store.get(f"{whole[-1]}/progress.json")))
+        tensors = load(self._store.get(f"{whole[-1]}/state.safetensors"))
+        network.load_state_dict(_below(tensors, "network."))
+        progress.best_weights = _below(tensors, "best.")
+        state = optimizer.state_dict()
+        moments: dict[int, dict[str, torch.Tensor]] = {}
+        for name, value in _below(tensors, "adam.").items():
+            number, _, key = name.partition(".")
+            moments.setdefault(int(number), {})[key] = value
+        optimizer.load_state_dict({**state, "state": moments})
+        return progress
+
+    def remove(self) -> None:
+        """Remove every checkpoint; the model is written."""
+        self._store.delete_folder("")
+
+    def _whole(self) -> list[str]:
+        names = self._store.list()
+        return [name.split("/")[0] for name in names if name.endswith("/progress.json")]
+
+
+def _below(tensors: dict[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:
+    return {k[len(prefix) :]: v for k, v in tensors.items() if k.startswith(prefix)}

@@ -1,0 +1,220 @@
+"""The classical way as a model: frozen size factors, ComBat and principal components.
+
+For bulk samples and small cohorts. It is trained, mapped, judged and adapted as the conditional
+VAE is. Shapes: S observations, G variable genes, Z components. A cohort of this kind is small:
+its variable genes are held in memory.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
+
+import numpy as np
+import pandas as pd
+import scipy.sparse as sp
+
+from levelseq.cohort import BatchTree, Cohort
+from levelseq.cohort.gene_space import GeneSpace
+from levelseq.errors import BadInput
+from levelseq.models.anchors import Anchors
+from levelseq.models.levelled import Levelled, LevelledShard
+from levelseq.normalize import combat, log1p_cpm, size_factors
+from levelseq.normalize.chunks import Chunk, Chunks, as_dense
+from levelseq.normalize.design import Design
+from levelseq.normalize.moments import Moments
+
+__all__ = ["ClassicalModel"]
+
+Path = tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class ClassicalModel:
+    """What a classical fit froze.
+
+    Attributes:
+        space: its genes; every one must be in later cohorts.
+        tree: its batches; ComBat's are the leaves.
+        sizes: size factors' frozen reference.
+        levels: ComBat's frozen shifts and scales of the variable genes.
+        condition: column that ComBat keeps, or nothing.
+        centre_G, loadings_GZ: of the principal components.
+        anchors: samples of the fit in the space of the components.
+    """
+
+    KIND: ClassVar[str] = "Classical"
+
+    space: GeneSpace
+    tree: BatchTree
+    sizes: size_factors.SizeFactors
+    levels: combat.State
+    condition: str
+    centre_G: Any
+    loadings_GZ: Any
+    anchors: Anchors
+
+    def levelled(
+        self, cohort: Cohort, reference: Path, *, interval: bool = False
+    ) -> Iterator[LevelledShard]:
+        """Each shard's observations, levelled; samples of an unseen leaf keep its effect."""
+        start = 0
+        factors_S, x_SG = self.log_values(cohort)
+        obs = cohort.obs()
+        z_SK = self._covariates(obs)
+        codes = self._batch_codes(obs)
+        level_SG = self._levelled(x_SG, codes, z_SK)
+        latent = self.components(level_SG)
+        values = self._on_reference(level_SG, z_SK, reference)
+        score = self.anchors.support(latent)
+        for shard in cohort.shards():
+            rows = slice(start, start + shard.n_obs)
+            spread = (values[rows], values[rows]) if interval else (None, None)
+            levelled = Levelled(latent[rows], values[rows], score[rows], *spread)
+            yield LevelledShard(shard.obs, factors_S[rows], levelled)
+            start += shard.n_obs
+
+    def log_values(self, cohort: Cohort) -> tuple[Any, Any]:
+        """Size factors (S,) and log1p CPM (S, G) of a cohort on the frozen scale.
+
+        Raises:
+            BadInput: genes of the fit are missing.
+        """
+        index = cohort.var().index
+        variable = index.get_indexer(pd.Index(self.space.variable))
+        scale = index.get_indexer(self.space.table.index)
+        if (scale < 0).any():
+            missing = self.space.table.index[scale < 0]
+            raise BadInput(
+                f"{len(missing)} genes of the model are missing, among them "
+                + ", ".join(map(str, missing[:3])),
+                where=cohort.address,
+                do="size factors need every gene: deposit them, or train anew",
+            )
+        factors_S = size_factors.apply(_chunks(cohort, scale), self.sizes)
+        x_SG = sp.vstack([sp.csr_matrix(shard.X)[:, variable] for shard in cohort.shards()])
+        library = self.sizes.reference_library
+        values = log1p_cpm.values(sp.csr_matrix(x_SG), factors_S, library)
+        return factors_S, as_dense(values)
+
+    def components(self, level_SG: Any) -> Any:
+        """(S, Z) principal components of levelled values."""
+        return ((level_SG - self.centre_G) @ self.loadings_GZ).astype(np.float32)
+
+    def embedding(self, cohort: Cohort, obs: pd.DataFrame, *, unseen: bool = False) -> Any:
+        """(S, Z) principal components; with `unseen` every leaf keeps its effect.
+
+        Args:
+            cohort: where the counts are.
+            obs: its observations; their leaves may differ from the cohort's own.
+            unseen: as if no leaf were known.
+        """
+        x_SG = self.log_values(cohort)[1]
+        if unseen:
+            return self.components(x_SG)
+        return self.components(self._levelled(x_SG, self._batch_codes(obs), self._covariates(obs)))
+
+    def adapted(self, cohort: Cohort, obs: pd.DataFrame) -> ClassicalModel:
+        """This model with the shift and scale of the observations' new leaves."""
+        tree = self.tree.with_leaves_of(obs)
+        new = [">".join(leaf) for leaf in tree.leaves[len(self.tree.leaves) :]]
+        if not new:
+            return self
+        x_SG, z_SK = self.log_values(cohort)[1], self._covariates(obs)
+        codes = Design(_leaf_paths(tree, obs)).batch_codes(new)
+        rows = codes >= 0
+        moments = Moments(len(new), x_SG.shape[1], z_SK.shape[1])
+        moments.add(x_SG[rows], codes[rows], z_SK[rows])
+        return replace(self, tree=tree, levels=combat.extend(self.levels, moments, new))
+
+    def to_tensors(self) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Configuration and arrays, for saving."""
+        tensors: dict[str, Any] = {
+            "centre_G": self.centre_G,
+            "loadings_GZ": self.loadings_GZ,
+            **{f"anchors.{name}": value for name, value in vars(self.anchors).items()},
+        }
+        config = {
+            "condition": self.condition,
+            "size_factor_method": self.sizes.method,
+            "size_factor_scale": self.sizes.scale,
+            "size_factor_library": self.sizes.reference_library,
+            "size_factor_reference": _plain_fields(self.sizes.reference, "sizes.", tensors),
+            "combat": _plain_fields(self.levels, "combat.", tensors),
+        }
+        return config, tensors
+
+    @classmethod
+    def from_tensors(
+        cls, config: dict[str, Any], tensors: dict[str, Any], space: GeneSpace, tree: BatchTree
+    ) -> ClassicalModel:
+        """The model that `to_tensors` described."""
+        method = config["size_factor_method"]
+        reference = size_factors.METHODS[method](
+            **config["size_factor_reference"], **_below("sizes.", tensors)
+        )
+        facts = dict(config["combat"])
+        facts["batches"] = tuple(facts["batches"])
+        facts["coding"] = {name: tuple(levels) for name, levels in facts["coding"].items()}
+        return cls(
+            space,
+            tree,
+            size_factors.SizeFactors(
+                method, reference, config["size_factor_scale"], config["size_factor_library"]
+            ),
+            combat.State(**facts, **_below("combat.", tensors)),
+            config["condition"],
+            tensors["centre_G"],
+            tensors["loadings_GZ"],
+            Anchors(**_below("anchors.", tensors)),
+        )
+
+    def _batch_codes(self, obs: pd.DataFrame) -> Any:
+        return Design(_leaf_paths(self.tree, obs)).batch_codes(self.levels.batches)
+
+    def _covariates(self, obs: pd.DataFrame) -> Any:
+        given = {c: obs[c].astype(str).to_numpy() for c in [self.condition] if c in obs.columns}
+        return Design(_leaf_paths(self.tree, obs), given).matrix(self.levels.coding)
+
+    def _levelled(self, x_SG: Any, codes: Any, z_SK: Any) -> Any:
+        out = x_SG.copy()
+        known = codes >= 0
+        out[known] = combat.level(x_SG[known], codes[known], z_SK[known], self.levels)
+        return out
+
+    def _on_reference(self, level_SG: Any, z_SK: Any, reference: Path) -> Any:
+        """Levelled values moved to where the reference batch's lie, and never below zero."""
+        batch = self.levels.batches.index(">".join(reference))
+        kept_SG = self.levels.grand_mean_G + z_SK @ self.levels.effect_KG
+        scale_G = np.sqrt(self.levels.delta_BG[batch])
+        shift_G = self.levels.gamma_BG[batch] * self.levels.sd_G
+        moved = (level_SG - kept_SG) * scale_G + shift_G + kept_SG
+        adjusted = self.levels.adjusted_BG[batch]
+        return np.maximum(np.where(adjusted, moved, level_SG), 0).astype(np.float32)
+
+
+def _leaf_paths(tree: BatchTree, obs: pd.DataFrame) -> list[str]:
+    columns = [obs[level].astype(str) for level in tree.levels]
+    return [">".join(path) for path in zip(*columns)]
+
+
+def _chunks(cohort: Cohort, genes: Any) -> Chunks:
+    def read() -> Iterator[Chunk]:
+        for shard in cohort.shards():
+            yield Chunk(sp.csr_matrix(shard.X)[:, genes], list(shard.obs_names))
+
+    return read
+
+
+def _plain_fields(state: Any, prefix: str, tensors: dict[str, Any]) -> dict[str, Any]:
+    """A state's plain fields; its arrays go to `tensors` under the prefix."""
+    fields = {item.name: getattr(state, item.name) for item in dataclasses.fields(state)}
+    arrays = {name: value for name, value in fields.items() if isinstance(value, np.ndarray)}
+    tensors |= {prefix + name: value for name, value in arrays.items()}
+    return {name: value for name, value in fields.items() if name not in arrays}
+
+
+def _below(prefix: str, tensors: dict[str, Any]) -> dict[str, Any]:
+    return {n.removeprefix(prefix): v for n, v in tensors.items() if n.startswith(prefix)}

@@ -1,0 +1,106 @@
+"""What a batch's counts show beside what the model expects of cells of the same kinds.
+
+Shapes: S observations, P kinds of cells (prototypes of the anchors), G variable genes.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from levelseq.cohort import Cohort
+from levelseq.cohort.loader import GeneCounts
+from levelseq.models.conditional_vae import CohortMinibatches, VaeModel, blocks
+from levelseq.validate.drift import Prototypes
+
+__all__ = ["gene_shifts", "kind_profiles", "kinds_of", "observed_and_expected"]
+
+FEWEST_COUNTS = 50
+
+
+def kinds_of(model: VaeModel) -> Prototypes:
+    """The kinds of cells among a model's anchors."""
+    return Prototypes.of(model.anchors.embedding, model.anchors.noise)
+
+
+def kind_profiles(model: VaeModel, kinds: Prototypes, nodes: Tensor) -> Tensor:
+    """(P, G): mean share of each gene among the anchors of each kind, at some nodes of the tree."""
+    latent = torch.as_tensor(model.anchors.latent).to(nodes.device)
+    rho_AG = model.network.decode(latent, nodes.expand(len(latent), -1)).exp()
+    return torch.stack([rho_AG[kinds.member == p].mean(dim=0) for p in range(len(kinds.size))])
+
+
+def observed_and_expected(
+    model: VaeModel,
+    minibatches: CohortMinibatches,
+    kinds: Prototypes,
+    profile_PG: Tensor,
+    rows: Any,
+) -> tuple[Tensor, Tensor]:
+    """(G,) counts of some observations, and what as many counts of their kinds would be."""
+    kind = kinds.nearest(model.embed(minibatches, rows))
+    observed, expected = torch.zeros_like(profile_PG[0]), torch.zeros_like(profile_PG[0])
+    for part, kind_B in zip(blocks(rows), blocks(kind)):
+        counts_BG = minibatches.tensors(part).counts_BG
+        observed += counts_BG.sum(dim=0)
+        library_B1 = counts_BG.sum(dim=1, keepdim=True)
+        expected += (library_B1 * profile_PG[torch.as_tensor(kind_B)]).sum(dim=0)
+    measured_G = minibatches.measured().to(expected.device)
+    expected *= measured_G
+    return observed, expected * (observed.sum() / expected.sum())
+
+
+def gene_shifts(
+    model: VaeModel, cohort: Cohort, obs: pd.DataFrame, *, unseen: bool = False
+) -> dict[str, float]:
+    """For each leaf the spread over genes of log observed over expected counts.
+
+    The root of the mean square over genes with 50 expected counts or more, less what Poisson
+    sampling alone would give; natural log.
+
+    Args:
+        model: a leaf that its tree lacks is expected to be as its parent's mean.
+        cohort: where the counts are.
+        obs: its observations.
+        unseen: take every leaf for its parent's mean. A leaf that had a part in that mean lies
+            nearer to it than a new one would; the shift is scaled to what a new one would show.
+    """
+    tree = model.tree.with_leaves_of(obs)
+    codes, nodes = tree.leaf_codes(obs), model.tree.node_codes(obs)
+    if unseen:
+        nodes[:, -1] = -1
+    kinds, shifts = kinds_of(model), {}
+    with GeneCounts(cohort, model.space) as counts, torch.no_grad():
+        minibatches = CohortMinibatches(counts, nodes, model.mean_scaled_G)
+        for leaf in np.unique(codes):
+            rows = np.flatnonzero(codes == leaf)
+            at = torch.as_tensor(nodes[rows[0]]).to(next(model.network.parameters()).device)
+            profile_PG = kind_profiles(model, kinds, at)
+            pair = observed_and_expected(model, minibatches, kinds, profile_PG, rows)
+            shift = _spread(*(counted.cpu().double().numpy() for counted in pair))
+            if unseen:
+                shift *= _as_if_new([other[:-1] for other in tree.leaves], int(leaf))
+            shifts[">".join(tree.leaves[leaf])] = shift
+    return shifts
+
+
+def _spread(observed: Any, expected: Any) -> float:
+    counted = expected >= FEWEST_COUNTS
+    if counted.sum() < 2:
+        return float("nan")
+    ratio = np.log((observed[counted] + 0.5) / (expected[counted] + 0.5))
+    sampling = (1 / expected[counted]).mean()
+    return float(np.sqrt(max((ratio**2).mean() - sampling, 0.0)))
+
+
+def _as_if_new(parents: list[tuple[str, ...]], leaf: int) -> float:
+    """How much farther from the mean of m leaves a new one lies than one of them.
+
+    sqrt((1 + 1/m) / (1 - 1/m)); an only child says nothing and gives NaN.
+    """
+    siblings = parents.count(parents[leaf])
+    return float("nan") if siblings < 2 else float(np.sqrt((siblings + 1) / (siblings - 1)))

@@ -1,0 +1,33 @@
+"""Likelihoods of counts."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+__all__ = ["negative_binomial_log_prob"]
+
+_TINY = 1e-8
+
+
+def negative_binomial_log_prob(x: Tensor, mean: Tensor, log_theta: Tensor) -> Tensor:
+    """Log-probability of counts under NB(mean, theta), without the term that is constant in both.
+
+    Variance is mean + mean**2 / theta. lgamma(x + 1) depends on the data alone and is left out.
+
+    Args:
+        x: (cells, genes) counts.
+        mean: (cells, genes) expected counts, > 0.
+        log_theta: (genes,) log of the inverse dispersion.
+
+    Returns:
+        (cells, genes) log-probabilities in nats.
+    """
+    theta = log_theta.exp()
+    log_total = torch.log(theta + mean + _TINY)
+    return (
+        theta * (log_theta - log_total)
+        + x * (torch.log(mean + _TINY) - log_total)
+        + torch.lgamma(x + theta)
+        - torch.lgamma(theta)
+    )

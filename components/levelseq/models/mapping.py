@@ -1,0 +1,123 @@
+"""Mapping a cohort through a model: what `normalize` does when it is given one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import anndata as ad
+import numpy as np
+import pandas as pd
+
+from levelseq.cohort import (
+    BatchTree,
+    Cohort,
+    Normalized,
+    content_key,
+    manifest_json,
+    open_cohort,
+    shard_path,
+    write_shard,
+)
+from levelseq.errors import BadOption
+from levelseq.models.levelled import LevelledShard
+from levelseq.models.saving import load_model, read_metrics, read_model_json
+from levelseq.normalize.params import NormalizeParams
+from levelseq.progress import notice, stage
+from levelseq.store import join, open_store
+
+__all__ = ["largest_leaf", "map_cohort"]
+
+
+def map_cohort(params: NormalizeParams, cohort: str, model: str, workspace: str) -> str:
+    """Write a cohort's embedding, expression on one reference batch, and scores.
+
+    Returns:
+        The address of `normalized/<key>/`; at once when it is there.
+
+    Raises:
+        BadInput: genes of the model are missing from the cohort.
+        BadOption: the reference batch is not one of the model's, or all genes are asked for.
+    """
+    if params.output_genes != "variable":
+        raise BadOption(
+            "a model gives values for its variable genes only",
+            where="--output-genes",
+            do="leave it out, or raise --n-variable-genes before training",
+        )
+    opened = open_cohort(cohort)
+    key = content_key(
+        {
+            "cohort": opened.fingerprint,
+            "model": read_model_json(model)["key"],
+            "params": {"reference_batch": params.reference_batch, "interval": params.interval},
+            "schema": Normalized.SCHEMA,
+        }
+    )
+    folder = join(workspace, "normalized", key)
+    store = open_store(folder)
+    if store.exists(Normalized.NAME):
+        return folder
+    loaded = load_model(model)
+    _name_new_leaves(opened, loaded.tree)
+    reference = loaded.tree.find_leaf(params.reference_batch or read_metrics(model)["largest_leaf"])
+    variable = pd.DataFrame({"variable": True}, index=pd.Index(loaded.space.variable))
+    shards = [
+        write_shard(store, shard_path(number), _as_anndata(part, variable))
+        for number, part in enumerate(loaded.levelled(opened, reference, interval=params.interval))
+    ]
+    on = loaded.tree.leaf_name(reference)
+    manifest = {
+        "schema": Normalized.SCHEMA,
+        "key": key,
+        "cohort": opened.address,
+        "method": "model",
+        "model": model,
+        "reference_batch": on,
+        "genes": "variable",
+        "unit": "log1p CPM",
+        "shards": shards,
+    }
+    store.put_if_absent(Normalized.NAME, manifest_json(manifest))
+    stage(
+        "normalize",
+        "mapped through the model",
+        observations=opened.manifest["n_obs"],
+        reference_batch=on,
+    )
+    return folder
+
+
+def largest_leaf(obs: pd.DataFrame, tree: BatchTree) -> str:
+    """The whole path of the leaf with most observations (the first of equals)."""
+    sizes = np.bincount(tree.leaf_codes(obs), minlength=len(tree.leaves))
+    return ">".join(tree.leaves[int(sizes.argmax())])
+
+
+def _name_new_leaves(cohort: Cohort, tree: BatchTree) -> None:
+    obs = cohort.obs()
+    new = tree.with_leaves_of(obs).leaves[len(tree.leaves) :]
+    if new:
+        unseen = int((tree.leaf_codes(obs) < 0).sum())
+        names = ", ".join(">".join(leaf) for leaf in new[:5])
+        notice(
+            "normalize",
+            f"batches that the model has not seen are taken for their parent's mean: {names}",
+            observations=unseen,
+        )
+
+
+def _as_anndata(part: LevelledShard, variable: pd.DataFrame) -> ad.AnnData:
+    levelled = part.levelled
+    obs = part.obs.copy()
+    obs["size_factor"] = part.size_factors
+    obs["score"] = levelled.score
+    bounds: dict[str, Any] = {}
+    if levelled.lower is not None:
+        bounds = {"lower": levelled.lower, "upper": levelled.upper}
+    return ad.AnnData(
+        X=levelled.values,
+        obs=obs,
+        var=variable,
+        obsm={"X_level": levelled.embedding},
+        layers=bounds,
+    )

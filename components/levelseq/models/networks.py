@@ -1,0 +1,155 @@
+"""The conditional VAE's network.
+
+Shapes: B cells of a minibatch, G genes, L levels of the batch tree, H hidden units, Z latent
+dimensions. `node_BL` holds for each level the number of a cell's node, -1 where unknown.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from levelseq.models.likelihood import negative_binomial_log_prob
+
+__all__ = ["ConditionalVAE", "Minibatch", "NodeEffects"]
+
+
+class Minibatch(NamedTuple):
+    """What the network is shown of B cells.
+
+    Attributes:
+        counts_BG: counts.
+        scaled_BG: counts over size factors; unmeasured genes hold the training cohort's mean.
+        node_BL: each cell's nodes in the batch tree, -1 where unknown.
+        measured_G: 1 for a gene that was measured, 0 otherwise; None when all were.
+    """
+
+    counts_BG: Tensor
+    scaled_BG: Tensor
+    node_BL: Tensor
+    measured_G: Tensor | None
+
+
+class NodeEffects(nn.Module):
+    """A vector for each node of the batch tree; a cell gets the sum along its path.
+
+    Every vector is a deviation from its parent, drawn towards zero by a normal prior. A node that
+    the tree lacks contributes nothing, so that an unseen leaf falls back to its parent's mean.
+    """
+
+    def __init__(self, n_nodes: Sequence[int], width: int, prior_sd: float) -> None:
+        super().__init__()
+        self.levels = nn.ParameterList(nn.Parameter(torch.zeros(n, width)) for n in n_nodes)
+        self.width = width
+        self.prior_sd = prior_sd
+
+    def forward(self, node_BL: Tensor) -> Tensor:
+        """(B, width): the sum of the effects along each cell's path."""
+        total = torch.zeros(len(node_BL), self.width, device=node_BL.device)
+        for level, table in enumerate(self.levels):
+            with_unknown = torch.cat([table, table.new_zeros(1, self.width)])
+            total = total + functional.embedding(
+                node_BL[:, level] % len(with_unknown), with_unknown
+            )
+        return total
+
+    def penalty(self) -> Tensor:
+        """The negative log-density of the prior, without its constant."""
+        squares = sum((table.square().sum() for table in self.levels), torch.tensor(0.0))
+        return squares / (2 * self.prior_sd**2)
+
+
+class ConditionalVAE(nn.Module):
+    """Counts given a latent state and the path through the batch tree, as negative binomials.
+
+    After scVI (Lopez et al. 2018), with the one-hot batch replaced by effects on the batch tree:
+    on the hidden layers of encoder and decoder, and one log-fold change for each node and gene.
+
+    Args:
+        n_genes: G.
+        n_nodes: for each level of the batch tree, how many nodes it has.
+        n_hidden: H.
+        n_latent: Z.
+        dropout: share of hidden units dropped in training.
+    """
+
+    def __init__(
+        self,
+        n_genes: int,
+        n_nodes: Sequence[int],
+        n_hidden: int = 128,
+        n_latent: int = 30,
+        dropout: float = 0.1,
+    ) -> None:
+        super().__init__()
+        self.n_genes, self.n_hidden, self.n_latent = n_genes, n_hidden, n_latent
+        self.n_levels = len(n_nodes)
+        self.encoder_in = nn.Linear(n_genes, n_hidden)
+        self.encoder_nodes = NodeEffects(n_nodes, n_hidden, prior_sd=1.0)
+        self.encoder_norm_in = _norm(n_hidden)
+        self.encoder_hidden = nn.Linear(n_hidden, n_hidden)
+        self.encoder_norm = _norm(n_hidden)
+        self.latent_mean = nn.Linear(n_hidden, n_latent)
+        self.latent_log_variance = nn.Linear(n_hidden, n_latent)
+        self.decoder_in = nn.Linear(n_latent, n_hidden)
+        self.decoder_nodes_in = NodeEffects(n_nodes, n_hidden, prior_sd=1.0)
+        self.decoder_norm_in = _norm(n_hidden)
+        self.decoder_hidden = nn.Linear(n_hidden, n_hidden)
+        self.decoder_nodes = NodeEffects(n_nodes, n_hidden, prior_sd=1.0)
+        self.decoder_norm = _norm(n_hidden)
+        self.decoder_out = nn.Linear(n_hidden, n_genes)
+        self.gene_nodes = NodeEffects(n_nodes, n_genes, prior_sd=0.5)
+        self.log_theta_G = nn.Parameter(torch.zeros(n_genes))
+        self.dropout = nn.Dropout(dropout)
+
+    def encode(self, scaled_BG: Tensor, node_BL: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and log-variance (B, Z) of the latent state.
+
+        The encoder sees counts over size factors from which the decoder's own gene effects of the
+        batch are taken, so that what is learned of a batch moves its cells in latent space too.
+        """
+        level_BG = scaled_BG * torch.exp(-self.gene_nodes(node_BL).detach())
+        h = self.encoder_in(torch.log1p(level_BG)) + self.encoder_nodes(node_BL)
+        h = self.dropout(functional.relu(self.encoder_norm_in(h)))
+        h = self.dropout(functional.relu(self.encoder_norm(self.encoder_hidden(h))))
+        return self.latent_mean(h), self.latent_log_variance(h).clamp(-12, 6)
+
+    def decode(self, z_BZ: Tensor, node_BL: Tensor) -> Tensor:
+        """(B, G): log of each gene's share of the cell's counts."""
+        h = self.decoder_in(z_BZ) + self.decoder_nodes_in(node_BL)
+        h = functional.relu(self.decoder_norm_in(h))
+        h = self.decoder_hidden(h) + self.decoder_nodes(node_BL)
+        h = functional.relu(self.decoder_norm(h))
+        return functional.log_softmax(self.decoder_out(h) + self.gene_nodes(node_BL), dim=1)
+
+    def losses(self, batch: Minibatch, *, sampled: bool) -> tuple[Tensor, Tensor]:
+        """Reconstruction loss and KL divergence of each cell, (B,) each, in nats.
+
+        The reconstruction is from a draw of the latent state, or from its mean unless `sampled`.
+        Genes that were not measured neither count nor take a share of the library.
+        """
+        mean, log_variance = self.encode(batch.scaled_BG, batch.node_BL)
+        z = mean + torch.randn_like(mean) * (log_variance / 2).exp() if sampled else mean
+        expected = self.decode(z, batch.node_BL).exp()
+        library = batch.counts_BG.sum(dim=1, keepdim=True)
+        if batch.measured_G is not None:
+            expected = expected / (expected * batch.measured_G).sum(dim=1, keepdim=True)
+        log_prob = negative_binomial_log_prob(batch.counts_BG, expected * library, self.log_theta_G)
+        if batch.measured_G is not None:
+            log_prob = log_prob * batch.measured_G
+        divergence = 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance)
+        return -log_prob.sum(dim=1), divergence.sum(dim=1)
+
+    def penalty(self) -> Tensor:
+        """The prior on all node effects: a negative log-density for the whole cohort."""
+        return sum(
+            (m.penalty() for m in self.modules() if isinstance(m, NodeEffects)), torch.tensor(0.0)
+        )
+
+
+def _norm(width: int) -> nn.BatchNorm1d:
+    return nn.BatchNorm1d(width, eps=1e-3, momentum=0.01)

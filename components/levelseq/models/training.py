@@ -1,0 +1,176 @@
+"""The training loop: one for training from scratch and for adapting to new leaves."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from levelseq.cohort.sampler import EpochSampler
+from levelseq.errors import BadInput
+from levelseq.models.networks import ConditionalVAE, Minibatch
+
+__all__ = ["Minibatches", "Progress", "TrainingPlan", "split", "train_network"]
+
+
+class Minibatches(Protocol):
+    """Gives the tensors of any observations."""
+
+    def __len__(self) -> int: ...
+
+    def tensors(self, observations: Any, thinning: np.random.Generator | None = None) -> Minibatch:
+        """What the network is shown of the observations; the encoder's counts thinned if asked."""
+        ...
+
+
+class Checkpoints(Protocol):
+    """Where the loop's progress is kept between two lives of the process."""
+
+    def load(self, network: ConditionalVAE, optimizer: torch.optim.Adam) -> Progress | None:
+        """Put network and optimizer back where they were; None if nothing was kept."""
+        ...
+
+    def due(self) -> bool:
+        """Whether it is time to save."""
+        ...
+
+    def save(
+        self, network: ConditionalVAE, optimizer: torch.optim.Adam, progress: Progress
+    ) -> None:
+        """Keep all that the loop needs to go on."""
+        ...
+
+
+@dataclass(frozen=True)
+class TrainingPlan:
+    """How long and how fast to train, decided before the first step.
+
+    Args:
+        steps: at most so many minibatches.
+        batch_size: observations in a minibatch.
+        learning_rate: of Adam at the start; it falls to a twentieth along a cosine.
+        warmup_steps: over which the weight of the KL term rises from 0 to 1.
+        patience: epochs without a better held-out loss, after the warm-up, that end training.
+        seed: of minibatches, noise and the held-out observations.
+    """
+
+    steps: int
+    batch_size: int
+    learning_rate: float
+    warmup_steps: int
+    patience: int
+    seed: int
+    kl_weight: float = 1.0
+
+
+@dataclass
+class Progress:
+    """Where the loop is. The random state is not part of it: a step's number decides its noise."""
+
+    step: int = 0
+    best_loss: float = float("inf")
+    best_step: int = 0
+    best_weights: dict[str, Tensor] = field(default_factory=dict)
+    held_out_losses: list[float] = field(default_factory=list)
+
+    def as_json(self) -> dict[str, Any]:
+        """All but the weights."""
+        content = {**asdict(self), "best_loss": self.best_loss}
+        del content["best_weights"]
+        return content
+
+
+def train_network(
+    network: ConditionalVAE,
+    minibatches: Minibatches,
+    plan: TrainingPlan,
+    trainable: list[torch.nn.Parameter],
+    checkpoints: Checkpoints | None = None,
+) -> Progress:
+    """Train until the held-out loss stops falling or the planned steps are done.
+
+    The network ends with the weights of the best epoch. The same seed, data and number of threads
+    give the same weights on CPU, also when the process was killed and went on from a checkpoint.
+
+    Raises:
+        BadInput: the loss is not a number.
+    """
+    fitted, held_out = split(len(minibatches), plan.seed)
+    sampler = EpochSampler(fitted, plan.batch_size, plan.seed)
+    optimizer = torch.optim.Adam(trainable, lr=plan.learning_rate, eps=0.01)
+    progress = (checkpoints.load(network, optimizer) if checkpoints else None) or Progress()
+    while progress.step < plan.steps and not _patience_is_over(progress, plan, sampler):
+        network.train()
+        for step in range(progress.step, progress.step + sampler.steps_per_epoch):
+            _train_step(network, optimizer, minibatches, sampler.minibatch(step), step, plan)
+        progress.step += sampler.steps_per_epoch
+        _keep_the_best(progress, network, held_out_loss(network, minibatches, held_out), plan)
+        if checkpoints and checkpoints.due():
+            checkpoints.save(network, optimizer, progress)
+    network.load_state_dict(progress.best_weights)
+    network.eval()
+    return progress
+
+
+def held_out_loss(network: ConditionalVAE, minibatches: Minibatches, observations: Any) -> float:
+    """Mean negative evidence lower bound a cell, at the mean of its latent state, in nats."""
+    network.eval()
+    total = 0.0
+    with torch.no_grad():
+        for part in np.array_split(observations, max(1, len(observations) // 1024)):
+            reconstruction, divergence = network.losses(minibatches.tensors(part), sampled=False)
+            total += float((reconstruction + divergence).sum())
+    return total / len(observations)
+
+
+def _train_step(
+    network: ConditionalVAE,
+    optimizer: torch.optim.Adam,
+    minibatches: Minibatches,
+    observations: Any,
+    step: int,
+    plan: TrainingPlan,
+) -> None:
+    torch.manual_seed(plan.seed * 1_000_003 + step)
+    done = min(1.0, step / plan.steps)
+    for group in optimizer.param_groups:
+        group["lr"] = plan.learning_rate * (0.05 + 0.95 * (1 + np.cos(np.pi * done)) / 2)
+    batch = minibatches.tensors(observations, np.random.default_rng([plan.seed, step]))
+    reconstruction, divergence = network.losses(batch, sampled=True)
+    kl_weight = plan.kl_weight * min(1.0, (step + 1) / max(1, plan.warmup_steps))
+    loss = (reconstruction + kl_weight * divergence).mean() + network.penalty() / len(minibatches)
+    if not torch.isfinite(loss):
+        raise BadInput(
+            f"the training loss is {loss.item()} at step {step}",
+            do="look for cells with extreme counts, or lower --learning-rate",
+        )
+    optimizer.zero_grad()
+    loss.backward()  # type: ignore[no-untyped-call]
+    optimizer.step()
+
+
+def split(n: int, seed: int) -> tuple[Any, Any]:
+    """Observations to fit, and a tenth (at most 2,000) to hold out."""
+    order = np.random.default_rng([seed, 1]).permutation(n)
+    held_out = min(2000, max(1, n // 10))
+    return np.sort(order[held_out:]), np.sort(order[:held_out])
+
+
+def _keep_the_best(
+    progress: Progress, network: ConditionalVAE, loss: float, plan: TrainingPlan
+) -> None:
+    progress.held_out_losses.append(loss)
+    if progress.step < min(plan.warmup_steps, plan.steps):
+        return
+    if loss < progress.best_loss or not progress.best_weights:
+        progress.best_loss, progress.best_step = loss, progress.step
+        progress.best_weights = {k: v.detach().clone() for k, v in network.state_dict().items()}
+
+
+def _patience_is_over(progress: Progress, plan: TrainingPlan, sampler: EpochSampler) -> bool:
+    if not progress.best_weights:
+        return False
+    return progress.step - progress.best_step >= plan.patience * sampler.steps_per_epoch

@@ -1,0 +1,139 @@
+"""Fitting the conditional VAE to a cohort."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from sklearn.decomposition import PCA
+
+from levelseq.cohort import BatchTree, Cohort
+from levelseq.cohort.gene_space import GeneSpace
+from levelseq.cohort.loader import GeneCounts
+from levelseq.models.anchors import Anchors
+from levelseq.models.conditional_vae import (
+    CohortMinibatches,
+    VaeModel,
+    blocks,
+    device,
+    levelled_expression,
+)
+from levelseq.models.networks import ConditionalVAE
+from levelseq.models.training import Checkpoints, TrainingPlan, train_network
+
+__all__ = ["VaeSettings", "fit_vae", "plan_training"]
+
+CELLS_SEEN = 250_000
+EPOCHS = (10, 200)
+
+
+@dataclass(frozen=True)
+class VaeSettings:
+    """Sizes of the network."""
+
+    n_latent: int
+    n_hidden: int
+    dropout: float
+
+
+def plan_training(
+    n_cells: int, *, steps: int, batch_size: int, learning_rate: float, patience: int, seed: int
+) -> tuple[TrainingPlan, list[str]]:
+    """The training plan for a number of cells, and why it is so."""
+    reasons = []
+    if not steps:
+        epochs = min(max(CELLS_SEEN / n_cells, EPOCHS[0]), EPOCHS[1])
+        steps = max(1, round(epochs * n_cells / batch_size))
+        reasons.append(
+            f"{steps} steps of {batch_size} cells, {epochs:.0f} epochs of {n_cells} cells: "
+            f"{CELLS_SEEN:,} cells seen, within {EPOCHS[0]} to {EPOCHS[1]} epochs"
+        )
+    warmup = max(1, steps // 2)
+    reasons.append(f"KL weight rises to 1 over {warmup} steps, half of those planned")
+    plan = TrainingPlan(steps, batch_size, learning_rate, warmup, patience, seed)
+    return plan, reasons
+
+
+def fit_vae(
+    cohort: Cohort,
+    space: GeneSpace,
+    tree: BatchTree,
+    settings: VaeSettings,
+    plan: TrainingPlan,
+    checkpoints: Checkpoints | None,
+) -> tuple[VaeModel, dict[str, Any]]:
+    """Train on a cohort's counts.
+
+    Returns:
+        The model, and its metrics: steps done, best step, held-out loss after each epoch.
+    """
+    obs = cohort.obs()
+    with GeneCounts(cohort, space) as counts:
+        torch.manual_seed(plan.seed)
+        network = ConditionalVAE(
+            len(space.variable),
+            [len(nodes) for nodes in tree.nodes],
+            settings.n_hidden,
+            settings.n_latent,
+            settings.dropout,
+        ).to(device())
+        minibatches = CohortMinibatches(counts, tree.node_codes(obs))
+        progress = train_network(
+            network, minibatches, plan, list(network.parameters()), checkpoints
+        )
+        mean_scaled = _mean_scaled(minibatches, len(obs), len(space.variable))
+        chosen = Anchors.choose(len(obs), plan.seed)
+        components = _components(network, space, minibatches, chosen)
+        unanchored = VaeModel(network, space, tree, Anchors.none(), mean_scaled, components)
+        latent = unanchored.encode(minibatches, chosen)
+        noise = _noise(unanchored, minibatches, chosen, plan.seed)
+        leaf = tree.leaf_codes(obs)[chosen]
+        anchors = Anchors.of(latent, unanchored.embed(minibatches, chosen), leaf, noise)
+    metrics = {
+        "steps": progress.step,
+        "best_step": progress.best_step,
+        "held_out_loss": [round(loss, 4) for loss in progress.held_out_losses],
+    }
+    return replace(unanchored, anchors=anchors), metrics
+
+
+def _mean_scaled(minibatches: CohortMinibatches, n_cells: int, n_genes: int) -> Any:
+    total = torch.zeros(n_genes, dtype=torch.float64)
+    for part in blocks(np.arange(n_cells)):
+        total += minibatches.tensors(part).scaled_BG.double().sum(dim=0).cpu()
+    return (total / n_cells).float().numpy()
+
+
+def _components(
+    network: ConditionalVAE, space: GeneSpace, minibatches: CohortMinibatches, cells: Any
+) -> Any:
+    """Centre and loadings, with a fixed sign, of the cells' levelled expression."""
+    network.eval()
+    expression = []
+    for part in blocks(cells):
+        batch = minibatches.tensors(part)
+        with torch.no_grad():
+            latent, _ = network.encode(batch.scaled_BG, batch.node_BL)
+        expression.append(levelled_expression(network, space, batch, latent))
+    x_CG = np.concatenate(expression)
+    kept = min(network.n_latent, len(x_CG) - 1)
+    fitted = PCA(kept, svd_solver="covariance_eigh").fit(x_CG)
+    loadings_GD = fitted.components_.T
+    loadings_GD *= np.sign(loadings_GD[np.abs(loadings_GD).argmax(axis=0), np.arange(kept)])
+    return fitted.mean_.astype(np.float32), loadings_GD.astype(np.float32)
+
+
+def _noise(model: VaeModel, minibatches: CohortMinibatches, cells: Any, seed: int) -> Any:
+    """(D,) mean variance of a cell's place in the embedding over draws of its latent state."""
+    torch.manual_seed(seed)
+    squares, n = 0.0, 0
+    for part in blocks(cells):
+        batch = minibatches.tensors(part)
+        with torch.no_grad():
+            mean, log_variance = model.network.encode(batch.scaled_BG, batch.node_BL)
+            drawn = mean + torch.randn_like(mean) * (log_variance / 2).exp()
+        moved = model.project(batch, drawn) - model.project(batch, mean)
+        squares, n = squares + (moved**2).sum(axis=0), n + len(part)
+    return np.asarray(squares / n, dtype=np.float32)

@@ -1,0 +1,48 @@
+"""Adapting: only the new leaf's effects change, and they take its drift away."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from levelseq.cohort import open_cohort
+from levelseq.models.adapt import adapt_model, false_correction
+from levelseq.models.conditional_vae import VaeModel
+from levelseq.models.expectation import gene_shifts
+from levelseq.models.saving import load_model, read_model_json
+
+from .conftest import Trained
+
+
+@pytest.fixture(scope="module")
+def adapted(trained: Trained) -> str:
+    return adapt_model(trained.model, trained.later, trained.workspace, 0)
+
+
+def test_old_weights_stay_and_the_parent_is_named(trained: Trained, adapted: str) -> None:
+    old, new = load_model(trained.model), load_model(adapted)
+    assert isinstance(old, VaeModel)
+    assert isinstance(new, VaeModel)
+    assert read_model_json(adapted)["parent"] == read_model_json(trained.model)["key"]
+    assert new.tree.leaves[: len(old.tree.leaves)] == old.tree.leaves
+    assert len(new.tree.leaves) == len(old.tree.leaves) + 1
+    before, after = old.network.state_dict(), new.network.state_dict()
+    for name, value in before.items():
+        same = after[name][: len(value)] if value.ndim else after[name]
+        assert np.array_equal(same.numpy(), value.numpy()), name
+    cohort = open_cohort(trained.cohort)
+    np.testing.assert_allclose(
+        old.embedding(cohort, cohort.obs()), new.embedding(cohort, cohort.obs()), atol=1e-4
+    )
+
+
+def test_the_drift_is_gone(trained: Trained, adapted: str) -> None:
+    later = open_cohort(trained.later)
+    (before,) = gene_shifts(load_model(trained.model), later, later.obs()).values()
+    (after,) = gene_shifts(load_model(adapted), later, later.obs()).values()
+    assert before > 0.5
+    assert after < 0.4 * before
+
+
+def test_a_batch_split_at_random_hardly_moves(trained: Trained) -> None:
+    assert false_correction(trained.model, trained.cohort, seed=0) < 0.1

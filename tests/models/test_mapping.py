@@ -1,0 +1,148 @@
+"""Mapping: values on one reference batch, an embedding, a score; the same after saving."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import scipy.sparse as sp
+
+from levelseq.cohort import open_cohort, open_normalized
+from levelseq.errors import BadAddress, BadInput, BadOption
+from levelseq.ingest import plan
+from levelseq.ingest import step as ingest
+from levelseq.ingest.params import IngestParams
+from levelseq.models.mapping import map_cohort
+from levelseq.models.saving import load_model, read_model_json
+from levelseq.normalize.params import NormalizeParams
+from levelseq.store import open_store
+
+from .conftest import Trained
+
+
+@pytest.fixture(scope="module")
+def mapped(trained: Trained) -> str:
+    return map_cohort(NormalizeParams(), trained.cohort, trained.model, trained.workspace)
+
+
+def test_the_largest_batch_is_the_reference_unless_told(trained: Trained, mapped: str) -> None:
+    obs = open_cohort(trained.cohort).obs()
+    manifest = open_normalized(mapped).manifest
+    assert manifest["reference_batch"] == obs["run"].astype(str).value_counts().idxmax()
+    params = NormalizeParams(reference_batch="run3")
+    other = map_cohort(params, trained.cohort, trained.model, trained.workspace)
+    assert other != mapped
+    assert open_normalized(other).manifest["reference_batch"] == "run3"
+
+
+def test_the_reference_batch_keeps_its_values_and_the_others_come_to_them(
+    trained: Trained, mapped: str
+) -> None:
+    levelled, normalized = open_normalized(mapped), open_normalized(trained.normalized)
+    after, before = next(levelled.shards()), next(normalized.shards())
+    before = before[:, after.var_names]
+    own = (after.obs["run"] == levelled.manifest["reference_batch"]).to_numpy()
+    raw = before.X.toarray() if sp.issparse(before.X) else before.X
+    np.testing.assert_allclose(after.X[own], raw[own], rtol=1e-3, atol=1e-3)
+    reference = np.expm1(raw[own]).mean(axis=0)
+    for run in after.obs["run"].unique():
+        cells = (after.obs["run"] == run).to_numpy()
+        if cells.sum() and not own[cells].any():
+            left = np.abs(np.log((np.expm1(raw[cells]).mean(axis=0) + 50) / (reference + 50)))
+            now = np.abs(np.log((np.expm1(after.X[cells]).mean(axis=0) + 50) / (reference + 50)))
+            assert now.mean() < 0.8 * left.mean()
+
+
+def test_a_zero_stays_a_zero(trained: Trained, mapped: str) -> None:
+    after = next(open_normalized(mapped).shards())
+    counts = next(open_cohort(trained.cohort).shards())[:, after.var_names].X.toarray()
+    np.testing.assert_array_equal(after.X == 0, counts == 0)
+
+
+def test_scores_of_the_training_cohort_are_spread_and_noise_scores_low(
+    trained: Trained, mapped: str
+) -> None:
+    obs = open_normalized(mapped).obs()
+    assert 0.3 < obs["score"].mean() < 0.7
+    model = load_model(trained.model)
+    far = model.anchors.embedding[:20] + 40 * model.anchors.embedding.std(axis=0)
+    assert model.anchors.support(far).max() < 0.01
+
+
+def test_the_interval_holds_the_value(trained: Trained) -> None:
+    params = NormalizeParams(interval=True)
+    address = map_cohort(params, trained.cohort, trained.model, trained.workspace)
+    shard = next(open_normalized(address).shards())
+    lower, upper = shard.layers["lower"], shard.layers["upper"]
+    inside = (lower <= shard.X + 1e-6) & (upper + 1e-6 >= shard.X)
+    assert (lower <= upper).all()
+    assert inside.mean() > 0.9
+    assert (upper - lower).max() > 0.01
+
+
+def test_mapping_again_or_from_another_process_gives_the_same_bytes(
+    trained: Trained, mapped: str, tmp_path: Path
+) -> None:
+    again = map_cohort(NormalizeParams(), trained.cohort, trained.model, str(tmp_path))
+    one, two = open_store(mapped), open_store(again)
+    names = [name for name in one.list() if name != "normalized.json"]
+    assert names
+    assert names == [name for name in two.list() if name != "normalized.json"]
+    assert all(one.get(name) == two.get(name) for name in names)
+
+
+def test_an_unknown_reference_batch_lists_those_there_are(trained: Trained) -> None:
+    params = NormalizeParams(reference_batch="run9")
+    with pytest.raises(BadOption, match=r"'run9' names no batches \(choose one of run1, run2"):
+        map_cohort(params, trained.cohort, trained.model, trained.workspace)
+
+
+def test_an_unseen_batch_is_mapped_and_named(
+    trained: Trained, capsys: pytest.CaptureFixture[str]
+) -> None:
+    address = map_cohort(NormalizeParams(), trained.later, trained.model, trained.workspace)
+    assert (
+        open_normalized(address).embedding().shape[0] == open_cohort(trained.later).obs().shape[0]
+    )
+    assert "taken for their parent's mean: site" in capsys.readouterr().err
+
+
+def test_a_cohort_that_lacks_many_of_the_genes_is_refused(trained: Trained, tmp_path: Path) -> None:
+    genes = open_cohort(trained.cohort).var().index
+    table = pd.DataFrame(
+        np.ones((220, 40), dtype=int),
+        index=[*genes[:20], *(f"OTHER{i}" for i in range(200))],
+        columns=[f"c{i}" for i in range(40)],
+    )
+    (tmp_path / "d").mkdir()
+    table.to_csv(tmp_path / "d/other.csv")
+    (tmp_path / "d/sheet.csv").write_text("address,site,run\nother.csv,site1,run1\n")
+    planned = plan.run(
+        IngestParams(batch="site>run"), [str(tmp_path / "d/sheet.csv")], str(tmp_path)
+    )
+    cohort = ingest.run(planned, str(tmp_path))
+    with pytest.raises(BadInput, match=r"of the model's \d+ genes are missing"):
+        map_cohort(NormalizeParams(), cohort, trained.model, str(tmp_path))
+    assert open_store(str(tmp_path)).list("normalized") == []
+
+
+def test_a_folder_without_model_json_is_no_model(trained: Trained, tmp_path: Path) -> None:
+    store = open_store(trained.model)
+    copy = open_store(str(tmp_path / "m"))
+    for name in store.list():
+        if name != "model.json":
+            copy.put(name, store.get(name))
+    with pytest.raises(BadAddress, match=r"holds no model\.json"):
+        load_model(str(tmp_path / "m"))
+    assert sorted(store.list()) == [
+        "batch_tree.json",
+        "card.md",
+        "config.json",
+        "genes.tsv",
+        "metrics.json",
+        "model.json",
+        "model.safetensors",
+    ]
+    assert read_model_json(trained.model)["class"] == "ConditionalVAE"

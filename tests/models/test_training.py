@@ -1,0 +1,149 @@
+"""Training: the same bytes every time, also when the process was killed in between."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from levelseq.cohort import BatchTree, open_cohort
+from levelseq.cohort.gene_space import GeneSpace
+from levelseq.cohort.loader import GeneCounts
+from levelseq.cohort.sampler import EpochSampler
+from levelseq.errors import BadInput
+from levelseq.models.checkpoint import StoreCheckpoints
+from levelseq.models.conditional_vae import CohortMinibatches
+from levelseq.models.networks import ConditionalVAE
+from levelseq.models.saving import read_metrics
+from levelseq.models.training import Progress, TrainingPlan, train_network
+from levelseq.models.vae_fit import plan_training
+from levelseq.normalize.state import read_state
+from levelseq.store import open_store
+
+from .conftest import Trained
+
+PLAN = TrainingPlan(40, 64, 2e-3, 20, 30, seed=3)
+
+
+class Killed(BaseException):
+    """The process is gone."""
+
+
+class DyingAfter(StoreCheckpoints):
+    """Saves every epoch, and dies right after saving at a step."""
+
+    def __init__(self, folder: Path, step: int) -> None:
+        super().__init__(open_store(str(folder)), 0.0)
+        self.step = step
+
+    def save(
+        self, network: ConditionalVAE, optimizer: torch.optim.Adam, progress: Progress
+    ) -> None:
+        super().save(network, optimizer, progress)
+        if progress.step >= self.step:
+            raise Killed
+
+
+@pytest.fixture(scope="module")
+def setting(trained: Trained) -> tuple[GeneCounts, CohortMinibatches, list[int]]:
+    cohort = open_cohort(trained.cohort)
+    state = read_state(trained.normalized)
+    space = GeneSpace.of_cohort(
+        cohort, state.genes, state.variable_genes, state.size_factors.reference_library
+    )
+    tree = BatchTree.from_obs(cohort.obs(), ["site", "run"])
+    counts = GeneCounts(cohort, space)
+    minibatches = CohortMinibatches(counts, tree.node_codes(cohort.obs()))
+    return counts, minibatches, [len(nodes) for nodes in tree.nodes]
+
+
+def network_for(setting: tuple[GeneCounts, CohortMinibatches, list[int]]) -> ConditionalVAE:
+    torch.manual_seed(0)
+    return ConditionalVAE(setting[0].shape[1], setting[2], n_hidden=16, n_latent=4)
+
+
+def trained_weights(setting, checkpoints: StoreCheckpoints | None) -> dict[str, torch.Tensor]:
+    network = network_for(setting)
+    train_network(network, setting[1], PLAN, list(network.parameters()), checkpoints)
+    return network.state_dict()
+
+
+def test_a_killed_run_ends_with_the_weights_of_one_that_was_not(setting, tmp_path: Path) -> None:
+    whole = trained_weights(setting, None)
+    for step in (9, 26):
+        with pytest.raises(Killed):
+            trained_weights(setting, DyingAfter(tmp_path, step))
+    resumed = trained_weights(setting, StoreCheckpoints(open_store(str(tmp_path)), 0.0))
+    assert whole.keys() == resumed.keys()
+    for name in whole:
+        assert torch.equal(whole[name], resumed[name]), name
+
+
+def test_two_checkpoints_are_kept_and_none_when_the_model_is_written(
+    setting, tmp_path: Path
+) -> None:
+    checkpoints = StoreCheckpoints(open_store(str(tmp_path)), 0.0)
+    trained_weights(setting, checkpoints)
+    assert len({path.split("/")[0] for path in open_store(str(tmp_path)).list()}) == 2
+    checkpoints.remove()
+    assert open_store(str(tmp_path)).list() == []
+
+
+def test_a_checkpoint_cut_off_in_writing_is_not_read(setting, tmp_path: Path) -> None:
+    trained_weights(setting, StoreCheckpoints(open_store(str(tmp_path)), 0.0))
+    open_store(str(tmp_path)).put("00009999/state.safetensors", b"half")
+    again = trained_weights(setting, StoreCheckpoints(open_store(str(tmp_path)), 1e9))
+    assert again.keys() == network_for(setting).state_dict().keys()
+
+
+def test_the_held_out_loss_falls(trained: Trained) -> None:
+    losses = read_metrics(trained.model)["held_out_loss"]
+    assert losses[-1] < losses[0]
+
+
+def test_patience_ends_training(setting) -> None:
+    plan = TrainingPlan(4000, 64, 0.0, 1, 3, seed=3)
+    network = network_for(setting)
+    progress = train_network(network, setting[1], plan, list(network.parameters()))
+    assert progress.step < 200
+
+
+def test_a_loss_that_is_not_a_number_ends_in_one_line(setting) -> None:
+    network = network_for(setting)
+    with torch.no_grad():
+        network.decoder_out.bias[0] = float("nan")
+    with pytest.raises(BadInput, match="the training loss is nan at step 0"):
+        train_network(network, setting[1], PLAN, list(network.parameters()))
+
+
+def test_every_cell_is_read_once_an_epoch_whatever_step_one_starts_at() -> None:
+    cells = np.arange(100, 350)
+    sampler = EpochSampler(cells, 64, seed=1)
+    epoch = [sampler.minibatch(step) for step in range(4, 8)]
+    assert sampler.steps_per_epoch == 4
+    np.testing.assert_array_equal(np.sort(np.concatenate(epoch)), cells)
+    np.testing.assert_array_equal(EpochSampler(cells, 64, seed=1).minibatch(6), epoch[2])
+    assert not np.array_equal(sampler.minibatch(0), sampler.minibatch(4))
+
+
+def test_the_warm_up_follows_the_planned_steps() -> None:
+    options = {"batch_size": 128, "learning_rate": 1e-3, "patience": 10, "seed": 0}
+    few, _ = plan_training(1_000, steps=0, **options)
+    many, reasons = plan_training(1_000_000, steps=0, **options)
+    assert few.warmup_steps == few.steps // 2
+    assert many.warmup_steps == many.steps // 2
+    assert many.steps > few.steps
+    assert len(reasons) == 2
+
+
+def test_counts_thinned_for_the_encoder_keep_their_scale(setting) -> None:
+    minibatches = setting[1]
+    rows = np.arange(500)
+    whole = minibatches.tensors(rows)
+    thinned = minibatches.tensors(rows, np.random.default_rng(0))
+    assert torch.equal(whole.counts_BG, thinned.counts_BG)
+    assert not torch.equal(whole.scaled_BG, thinned.scaled_BG)
+    ratio = thinned.scaled_BG.sum() / whole.scaled_BG.sum()
+    assert ratio == pytest.approx(1.0, abs=0.02)

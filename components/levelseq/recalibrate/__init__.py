@@ -1,0 +1,1 @@
+"""Settling what becomes of the model, and holding a refused run back."""

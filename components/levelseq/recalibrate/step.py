@@ -1,0 +1,161 @@
+"""Settle a run: baseline, log entry, report, final verdict, champion; each once."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+from levelseq.cohort.keys import manifest_json
+from levelseq.errors import BadAddress, Conflict
+from levelseq.progress import stage
+from levelseq.recalibrate.challenge import Challenge, adapted
+from levelseq.recalibrate.decision import Settlement, drop, settle, shortcomings, take
+from levelseq.recalibrate.params import RecalibrateParams
+from levelseq.registry import MOVES, Baselines, Registry
+from levelseq.store import Store, open_store, parent
+from levelseq.validate.report import render, with_verdict
+
+__all__ = ["run"]
+
+Json = dict[str, Any]
+Challenger = Callable[[RecalibrateParams, Json, str, str], Challenge]
+
+SETTLED = "settled.json"
+REPORT = "report.html"
+
+
+def run(
+    params: RecalibrateParams,
+    verdict: str,
+    workspace: str,
+    name: str,
+    challenger: Challenger = adapted,
+) -> str:
+    """Settle what becomes of the model and write the final verdict in the first one's place.
+
+    The decision is made once and staged in the run's folder; what follows from it can be done
+    again from the start after an interruption, and the second time finds what the first one did.
+
+    Args:
+        params: how a challenger is made and judged.
+        verdict: the address of `verdict.json`.
+        workspace: the workspace of the cohort, model and registry.
+        name: the registry's name.
+        challenger: makes and judges a challenger, once, when the first verdict asks for one.
+
+    Returns:
+        The verdict's address.
+
+    Raises:
+        BadAddress: there is no verdict.
+    """
+    folder, file = parent(verdict)
+    store, registry = open_store(folder), Registry(workspace, name)
+    while True:
+        found = store.get_versioned(file)
+        if found is None:
+            raise BadAddress("there is no verdict", where=verdict, do="run validate first")
+        first = json.loads(found.content)
+        champion = registry.reigning()
+        if "first" in first:
+            store.delete(SETTLED)
+            return verdict
+        try:
+            settled = _staged(store, registry, first, champion)
+            if settled is None:
+                settled = _decided(params, first, champion, workspace, name, challenger, store)
+            _apply(settled, registry, Baselines(workspace, name), store, file, found.version)
+        except Conflict:
+            store.delete(SETTLED)
+            continue
+
+
+def _staged(store: Store, registry: Registry, first: Json, champion: str | None) -> Json | None:
+    """The decision of an interrupted try, if it still holds."""
+    found = store.get_versioned(SETTLED)
+    if found is None:
+        return None
+    settled: Json = json.loads(found.content)
+    entered = registry.find(first["run"]) is not None
+    judged_against = settled["verdict"]["champion"]
+    if entered or settled["action"] not in MOVES or champion == judged_against:
+        return settled
+    return None
+
+
+def _decided(
+    params: RecalibrateParams,
+    first: Json,
+    champion: str | None,
+    workspace: str,
+    name: str,
+    challenger: Challenger,
+    store: Store,
+) -> Json:
+    settlement = settle(first, champion)
+    if settlement is None:
+        challenge = challenger(params, first, workspace, name)
+        found = shortcomings(first, challenge.verdict, params.score_slack)
+        if found:
+            settlement = drop(first, challenge.verdict["model"], found)
+        else:
+            settlement = take(first, challenge.verdict)
+            return _stage(store, settlement, render(settlement.verdict, challenge.pictures))
+    page = store.get_versioned(REPORT)
+    text = with_verdict(page.content.decode(), settlement.verdict) if page else ""
+    return _stage(store, settlement, text)
+
+
+def _stage(store: Store, settlement: Settlement, report: str) -> Json:
+    settled = {
+        "action": settlement.action,
+        "baseline": settlement.baseline,
+        "verdict": settlement.verdict,
+        "report": report,
+    }
+    store.put(SETTLED, manifest_json(settled))
+    return settled
+
+
+def _apply(
+    settled: Json,
+    registry: Registry,
+    baselines: Baselines,
+    store: Store,
+    file: str,
+    version: str,
+) -> None:
+    verdict = settled["verdict"]
+    if settled["baseline"]:
+        baselines.add(verdict["cohort"], _baseline(verdict))
+    number = _enter(settled, registry)
+    if settled["report"]:
+        store.put(REPORT, settled["report"].encode())
+    store.put_if_version(file, manifest_json(verdict), version)
+    registry.follow(number)
+    stage("recalibrate", f"settled: {settled['action']}", log=number, data=verdict["data"])
+
+
+def _enter(settled: Json, registry: Registry) -> int:
+    """The decision's number in the log, entered now or by an interrupted try."""
+    verdict, action = settled["verdict"], settled["action"]
+    entry = {
+        "action": action,
+        "model": verdict.get("challenger") or verdict["model"],
+        "run": verdict["run"],
+        "reasons": verdict["reasons"],
+    }
+    if action in MOVES:
+        return registry.append(entry, over=verdict["champion"])
+    return registry.append(entry)
+
+
+def _baseline(verdict: Json) -> Json:
+    return {
+        "run": verdict["run"],
+        "model": verdict["model"],
+        "normalized": verdict.get("normalized"),
+        "gates": {gate["name"]: gate["value"] for gate in verdict["gates"]},
+        "scores": verdict["scores"],
+    }

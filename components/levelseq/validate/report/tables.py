@@ -1,0 +1,129 @@
+"""The report's sections of figures: gates, controls, scores, history."""
+
+from __future__ import annotations
+
+from html import escape
+from typing import Any
+
+from levelseq.validate.report.charts import bar, strip, track
+from levelseq.validate.report.words import FAMILIES, METHODS, OUTCOMES, gate_title, number, span
+
+__all__ = ["controls_section", "gates_section", "history_section", "scores_section"]
+
+Json = dict[str, Any]
+
+_COLUMNS = (
+    '<colgroup><col style="width:35%"><col style="width:28%"><col style="width:9%">'
+    '<col style="width:13%"><col style="width:15%"></colgroup>'
+    "<thead{hide}><tr><th>{what}</th><th>Value in the accepted range</th><th>Value</th>"
+    "<th>Accepted</th><th>Outcome</th></tr></thead>"
+)
+
+
+def gates_section(gates: list[Json]) -> str:
+    """All gates, in families."""
+    families: dict[str, list[Json]] = {}
+    for gate in gates:
+        families.setdefault(str(gate["name"]).split(".")[0], []).append(gate)
+    parts = [
+        "<h2>Gates</h2>",
+        '<p class="lead">The shaded part of an axis is what is accepted; the dot is this run.</p>',
+    ]
+    for i, (family, members) in enumerate(families.items()):
+        title, question = FAMILIES.get(family, (family.capitalize(), ""))
+        parts.append(
+            f'<div class="family"><h3>{escape(title)}</h3><p class="lead">{escape(question)}</p>'
+            f"{_table('Gate', members, again=i > 0)}</div>"
+        )
+    return "".join(parts) if gates else "".join([*parts, "<p>No gate was evaluated.</p>"])
+
+
+def controls_section(controls: list[Json]) -> str:
+    """Controls: what must not be found, and what other methods give."""
+    lead = (
+        '<h2>Controls</h2><p class="lead">A measure that finds something where there is nothing '
+        "cannot be trusted. Controls are judged like gates.</p>"
+    )
+    return lead + (_table("Control", controls) if controls else "<p>No control was run.</p>")
+
+
+def scores_section(scores: dict[str, dict[str, float | None]]) -> str:
+    """This run's scores beside those of the other ways, on one scale."""
+    lead = (
+        '<h2>Scores</h2><p class="lead">Levelled values beside the same observations unintegrated '
+        "and by ComBat; 1 is best.</p>"
+    )
+    if not scores:
+        return f"{lead}<p>No score was computed.</p>"
+    head = "".join(f"<th>{escape(title)}</th>" for _, title in _SCORES)
+    rows = []
+    for i, (key, score) in enumerate(scores.items()):
+        method = METHODS.get(key, key)
+        cells = "".join(
+            f'<td data-name="{title}"><div class="score">'
+            f"{bar(f'{method}, {title}', score.get(part), own=i == 0)}"
+            f'<span class="num">{number(score.get(part))}</span></div></td>'
+            for part, title in _SCORES
+        )
+        own = ' class="own"' if i == 0 else ""
+        rows.append(f'<tr{own}><th scope="row">{escape(method)}</th>{cells}</tr>')
+    return (
+        f'{lead}<table class="scores"><thead><tr><th>Method</th>{head}</tr></thead>'
+        f"<tbody>{''.join(rows)}</tbody></table>"
+    )
+
+
+def history_section(gates: list[Json], history: dict[str, list[float | None]]) -> str:
+    """Each gate's value in earlier cohorts and in this run."""
+    lead = (
+        '<h2>History</h2><p class="lead">Each gate in earlier cohorts, oldest first, and now.</p>'
+    )
+    tracks = []
+    for gate in sorted(gates, key=lambda g: not str(g["name"]).startswith("drift")):
+        name = str(gate["name"])
+        past = history.get(name, [])
+        if any(value is not None for value in past):
+            picture = track(name, past, gate["value"], gate["threshold"], gate["outcome"])
+            accepted = span(gate["threshold"])
+            caption = f"<code>{escape(name)}</code> · {accepted} {_chip(gate['outcome'])}"
+            tracks.append(
+                f"<figure><h3>{escape(gate_title(name))}</h3>{picture}"
+                f"<figcaption>{caption}</figcaption></figure>"
+            )
+    if not tracks:
+        return f"{lead}<p>There is no earlier cohort under this name: this run has no history.</p>"
+    return f'{lead}<div class="history">{"".join(tracks)}</div>'
+
+
+def _table(what: str, rows: list[Json], *, again: bool = False) -> str:
+    """A table of gates; the head of one that comes `again` is only read aloud."""
+    body = "".join(_row(row) for row in rows)
+    head = _COLUMNS.format(what=what, hide=' class="sr"' if again else "")
+    return f'<table class="gates">{head}<tbody>{body}</tbody></table>'
+
+
+def _row(gate: Json) -> str:
+    name, outcome = str(gate["name"]), str(gate.get("outcome", "not_evaluated"))
+    value, threshold = gate.get("value"), gate.get("threshold")
+    came = gate.get("threshold_from")
+    reason = str(gate.get("reason") or "")
+    why = f'<span class="why">{escape(reason)}</span>' if reason else ""
+    picture = (
+        strip(name, value, threshold, outcome) if value is not None or threshold is not None else ""
+    )
+    source = f'<span class="why">from {escape(str(came))}</span>' if came and threshold else ""
+    return (
+        f'<tr><th scope="row"><span class="title">{escape(gate_title(name))}</span>'
+        f"<code>{escape(name)}</code>{why}</th>"
+        f'<td class="c-strip">{picture}</td><td class="num c-value">{number(value)}</td>'
+        f'<td class="c-range">{span(threshold)}{source}</td>'
+        f'<td class="c-outcome">{_chip(outcome)}</td></tr>'
+    )
+
+
+def _chip(outcome: str) -> str:
+    sign, word = OUTCOMES[outcome]
+    return f'<span class="chip is-{outcome}"><span aria-hidden="true">{sign}</span>{word}</span>'
+
+
+_SCORES = (("total", "Total"), ("bio", "Biology"), ("batch", "Batch mixing"))

@@ -1,0 +1,161 @@
+"""The report's plain words: what the verdict says, what a gate asks, how a figure is written."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, NamedTuple
+
+__all__ = [
+    "FAMILIES",
+    "METHODS",
+    "OUTCOMES",
+    "Said",
+    "gate_title",
+    "model_said",
+    "number",
+    "span",
+    "verdict_said",
+]
+
+Json = dict[str, Any]
+
+OUTCOMES = {
+    "pass": ("✓", "pass"),
+    "warn": ("!", "warn"),
+    "fail": ("✕", "fail"),
+    "not_evaluated": ("–", "not evaluated"),
+}
+
+FAMILIES = {
+    "mixing": ("Mixing", "Do observations of different batches lie among each other?"),
+    "conservation": ("Conservation", "Does the biology still stand after levelling?"),
+    "signature": ("Signature", "Is the difference between the conditions the same as before?"),
+    "drift": ("Drift", "Do these data look like those that the model was fitted to?"),
+}
+
+_TERMS = {
+    "ilisi": "iLISI",
+    "clisi": "cLISI",
+    "cilisi": "CiLISI",
+    "pcr": "variance explained by batch (PCR)",
+    "nmi": "NMI of clusters and labels",
+    "ari": "ARI of clusters and labels",
+    "asw": "silhouette width",
+    "bras": "batch silhouette (BRAS)",
+    "kbet": "kBET",
+    "r2": "R²",
+    "mmd": "MMD",
+    "latent": "shift of the latent states",
+    "false_genes": "genes that differ only after levelling",
+    "combat": "ComBat",
+    "correlation": "correlation of log fold changes",
+    "lfc": "log fold change",
+    "slope": "slope of log fold changes",
+    "neighbours_kept": "neighbours kept within batches",
+    "weakest_group": "neighbours kept in the weakest group",
+    "batch_variance": "variance explained by batch",
+    "bio": "biology score beside unintegrated",
+}
+
+
+METHODS = {"combat": "ComBat"}
+
+
+class Said(NamedTuple):
+    """A sentence, what it means, and the outcome that colours it."""
+
+    headline: str
+    meaning: str
+    outcome: str
+
+
+def number(value: object, digits: int = 3) -> str:
+    """A figure as a person reads it; a dash for what is missing or not finite."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        return "–"
+    if isinstance(value, int) or (abs(value) >= 1000 and value == int(value)):
+        return f"{int(value):,}"
+    text = (
+        f"{value:.{digits}g}" if abs(value) < 0.01 or abs(value) >= 1000 else f"{value:.{digits}f}"
+    )
+    text = text.rstrip("0").rstrip(".") if "." in text and "e" not in text else text
+    return text.replace("-", "−")
+
+
+def span(threshold: list[float | None] | None) -> str:
+    """A threshold in words: `0.8 to 1.2`, `at least 0.8`, `at most 1.2`."""
+    low, high = threshold or [None, None]
+    if low is not None and high is not None:
+        return f"{number(low)} to {number(high)}"
+    if low is not None:
+        return f"at least {number(low)}"
+    return f"at most {number(high)}" if high is not None else "no threshold"
+
+
+def gate_title(name: str) -> str:
+    """`signature.slope` -> `Slope of log fold changes`: a title beside the literal name."""
+    last = name.rsplit(".", 1)[-1]
+    words = _TERMS.get(last) or " ".join(_TERMS.get(word, word) for word in last.split("_"))
+    plain = words.split(" ")[0].islower()
+    return words[:1].upper() + words[1:] if plain else words
+
+
+def verdict_said(verdict: Json) -> Said:
+    """What the verdict says about the data."""
+    outcomes = [gate["outcome"] for gate in verdict["gates"]]
+    if verdict["data"] == "refuse":
+        failed = outcomes.count("fail")
+        return Said(
+            "These data are refused",
+            f"{_gates(failed)} failed. Do not use the levelled values until the reasons below are"
+            " dealt with.",
+            "fail",
+        )
+    warned, failed = outcomes.count("warn"), outcomes.count("fail")
+    if warned or failed:
+        counts = [(failed, "failed"), (warned, "warned")]
+        parts = " and ".join(f"{_gates(n)} {word}" for n, word in counts if n)
+        text = f"{parts}. That does not hold the data back; read the reasons before use."
+        return Said("These data are released", text, "warn")
+    return Said("These data are released", "Every gate that was evaluated passed.", "pass")
+
+
+def model_said(verdict: Json) -> Said:
+    """What becomes of the model: proposed in the first verdict, settled in the final one."""
+    first, decision = verdict.get("first"), verdict["model_decision"]
+    if not first:
+        return _PROPOSED[decision]
+    if first == "recalibrate":
+        return _RECALIBRATED[decision]
+    if decision == "keep" and not verdict.get("champion"):
+        return Said("Model not promoted", "There is still no champion.", "not_evaluated")
+    return _SETTLED[decision]
+
+
+def _gates(count: int) -> str:
+    return f"{count} gate" if count == 1 else f"{count} gates"
+
+
+_PROPOSED = {
+    "promote": Said("Promote the model", "It is fit to become the champion.", "pass"),
+    "keep": Said("Keep the champion", "The registry stays as it is.", "not_evaluated"),
+    "recalibrate": Said(
+        "Recalibrate the model", "The new data have drifted from what it was fitted to.", "warn"
+    ),
+}
+_SETTLED = {
+    "promote": Said("Model promoted", "It is now the champion.", "pass"),
+    "keep": Said("Champion kept", "The registry's champion stays as it was.", "not_evaluated"),
+}
+_RECALIBRATED = {
+    "promote": Said(
+        "Recalibrated model promoted",
+        "The data had drifted; the adapted model passes and is now the champion.",
+        "pass",
+    ),
+    "keep": Said(
+        "Champion kept",
+        "The data have drifted and the adapted model did not do better, so it was dropped.",
+        "warn",
+    ),
+}

@@ -1,0 +1,240 @@
+"""A run is settled once: what the registry, the baselines, the verdict and the report then say."""
+
+import pytest
+from settling import COHORT, Challenger, Study, make_verdict
+
+from levelseq.errors import BadAddress, Refused
+from levelseq.recalibrate import enforce, step
+from levelseq.recalibrate.params import RecalibrateParams
+from levelseq.registry import Baselines, Registry
+from levelseq.store import Store, join
+
+PARAMS = RecalibrateParams()
+
+
+@pytest.fixture
+def study(tmp_path):
+    return lambda verdict: Study(str(tmp_path / "w"), verdict)
+
+
+def settled(study, challenger=None):
+    challenger = challenger or Challenger(None)
+    assert step.run(PARAMS, study.verdict, study.workspace, "study", challenger) == study.verdict
+    return study.final(), Registry(study.workspace, "study")
+
+
+def with_champion(workspace, model="m-old"):
+    Registry(workspace, "study").promote(model, "run-of-the-champion", ["first"])
+
+
+def drifted(**changes):
+    given = {"champion": "m-old", "model": "m-old", "drift": "fail", "total": 0.7} | changes
+    return make_verdict("recalibrate", **given)
+
+
+def test_promote_makes_champion_baseline_log_and_final_verdict(study):
+    study = study(make_verdict("promote", drift="not_evaluated"))
+    final, registry = settled(study)
+    assert (final["model_decision"], final["first"], final["data"]) == (
+        "promote",
+        "promote",
+        "release",
+    )
+    assert registry.champion() == {"model": "m-new", "run": study.run, "log": 1}
+    (baseline,) = Baselines(study.workspace, "study").all()
+    assert baseline == {
+        "schema": "levelseq.baseline/1",
+        "cohort": COHORT,
+        "run": study.run,
+        "model": "m-new",
+        "normalized": "normalized-by-m-new",
+        "gates": {"mixing.ilisi": 0.6, "drift.latent": None},
+        "scores": {"scib_total": 0.8, "scib_metrics": "0.5.10"},
+    }
+    page = study.store.get("report.html").decode()
+    assert "Model promoted" in page
+    assert "mixing.ilisi" in page
+    assert study.store.list() == ["report.html", "verdict.json"]
+
+
+def test_settling_again_changes_nothing(study):
+    study = study(make_verdict("promote"))
+    settled(study)
+    before = study.left()
+    settled(study)
+    assert study.left() == before
+
+
+def test_keep_of_released_data_adds_a_baseline_and_leaves_the_champion(study, tmp_path):
+    with_champion(str(tmp_path / "w"))
+    study = study(make_verdict("keep", champion="m-old", model="m-old"))
+    final, registry = settled(study)
+    assert final["model_decision"] == "keep"
+    assert registry.champion()["log"] == 1
+    assert [entry["action"] for entry in registry.log()] == ["promote", "keep"]
+    assert len(Baselines(study.workspace, "study").all()) == 1
+
+
+def test_refused_data_are_no_baseline_and_enforce_says_why(study):
+    study = study(make_verdict("keep", data="refuse"))
+    _, registry = settled(study)
+    assert registry.champion() is None
+    assert Baselines(study.workspace, "study").all() == []
+    study.store.put("error.json", b"{}")
+    with pytest.raises(Refused, match="first: keep") as refused:
+        enforce.run(study.verdict)
+    assert "\n" not in str(refused.value)
+    assert study.store.exists("error.json")
+
+
+def test_enforce_lets_released_data_pass_and_clears_an_earlier_error(study):
+    study = study(make_verdict("promote"))
+    study.store.put("error.json", b"{}")
+    enforce.run(study.verdict)
+    assert not study.store.exists("error.json")
+
+
+def test_recalibrate_promotes_a_challenger_that_mends_the_drift(study, tmp_path):
+    with_champion(str(tmp_path / "w"))
+    study = study(drifted())
+    challenger = Challenger(make_verdict("keep", model="m-adapted", total=0.72))
+    final, registry = settled(study, challenger)
+    assert (final["model_decision"], final["first"]) == ("promote", "recalibrate")
+    assert (final["model"], final["champion"]) == ("m-adapted", "m-old")
+    assert final["normalized"] == "normalized-by-m-adapted"
+    assert registry.champion()["model"] == "m-adapted"
+    last = registry.log()[-1]
+    assert (last["action"], last["parent"]) == ("recalibrate", "m-old")
+    (baseline,) = Baselines(study.workspace, "study").all()
+    assert baseline["model"] == "m-adapted"
+    assert "Recalibrated model promoted" in study.store.get("report.html").decode()
+
+
+@pytest.mark.parametrize(
+    ("changes", "because"),
+    [
+        ({"drift": "fail"}, "its drift.latent fails"),
+        ({"drift": "not_evaluated"}, "its drift.latent was not evaluated"),
+        ({"data": "refuse"}, "its mixing.ilisi fails"),
+        ({"total": 0.6}, "its total score is 0.600, the champion's 0.700"),
+    ],
+)
+def test_recalibrate_drops_a_challenger_that_is_not_better(study, tmp_path, changes, because):
+    with_champion(str(tmp_path / "w"))
+    study = study(drifted())
+    worse = make_verdict("keep", model="m-adapted", **{"total": 0.75, **changes})
+    final, registry = settled(study, Challenger(worse))
+    assert (final["model_decision"], final["first"]) == ("keep", "recalibrate")
+    assert (final["model"], final["challenger"]) == ("m-old", "m-adapted")
+    assert because in final["reasons"][-1]
+    assert registry.champion()["model"] == "m-old"
+    assert (registry.log()[-1]["action"], registry.log()[-1]["model"]) == ("drop", "m-adapted")
+    assert Baselines(study.workspace, "study").all() == []
+    page = study.store.get("report.html").decode()
+    assert "did not do better" in page
+    assert because.replace("'", "&#x27;") in page
+
+
+def test_nothing_is_promoted_over_a_champion_of_meanwhile(study, tmp_path):
+    study = study(make_verdict("promote"))
+    with_champion(study.workspace, "m-other")
+    final, registry = settled(study)
+    assert final["model_decision"] == "keep"
+    assert "m-other" in final["reasons"][-1]
+    assert registry.champion()["model"] == "m-other"
+
+
+def test_a_rolled_back_champion_does_not_come_back_when_its_run_is_repeated(study, tmp_path):
+    with_champion(str(tmp_path / "w"))
+    study = study(make_verdict("promote", champion="m-old"))
+    _, registry = settled(study)
+    registry.rollback("swapped samples")
+    settled(study)
+    assert registry.champion()["model"] == "m-old"
+
+
+def test_without_a_verdict_there_is_nothing_to_settle(tmp_path):
+    with pytest.raises(BadAddress, match="no verdict"):
+        step.run(PARAMS, str(tmp_path / "runs/r/verdict.json"), str(tmp_path), "study")
+
+
+class Killed(BaseException):
+    """The process ended here."""
+
+
+VERBS = ("put", "put_if_absent", "put_if_version", "delete")
+
+
+def killed_after(patch, writes):
+    """Let that many writes happen, then end the process at the next."""
+    left = [writes]
+
+    def counting(verb):
+        write = getattr(Store, verb)
+
+        def counted(self, *given):
+            if left[0] == 0:
+                raise Killed
+            left[0] -= 1
+            return write(self, *given)
+
+        return counted
+
+    for verb in VERBS:
+        patch.setattr(Store, verb, counting(verb))
+
+
+def scenario(kind, workspace):
+    if kind == "promote":
+        return Study(workspace, make_verdict("promote")), Challenger(None)
+    with_champion(workspace)
+    total = 0.75 if kind == "recalibrate" else 0.1
+    return Study(workspace, drifted()), Challenger(make_verdict("keep", model="m-a", total=total))
+
+
+@pytest.mark.parametrize("kind", ["promote", "recalibrate", "drop"])
+def test_killed_between_any_two_writes_it_ends_in_the_same_state(tmp_path, kind):
+    whole, challenger = scenario(kind, str(tmp_path / "whole"))
+    settled(whole, challenger)
+    expected = whole.left()
+    kills = 0
+    while True:
+        study, challenger = scenario(kind, str(tmp_path / f"killed-{kills}"))
+        with pytest.MonkeyPatch.context() as patch:
+            killed_after(patch, kills)
+            try:
+                settled(study, challenger)
+                break
+            except Killed:
+                pass
+        _, registry = settled(study, challenger)
+        assert study.left() == expected
+        registry.verify()
+        kills += 1
+    assert kills >= 5
+
+
+def test_an_interrupted_promotion_gives_way_to_a_champion_of_meanwhile(study):
+    study = study(make_verdict("promote"))
+    with pytest.MonkeyPatch.context() as patch:
+        killed_after(patch, 1)
+        with pytest.raises(Killed):
+            settled(study)
+    with_champion(study.workspace, "m-other")
+    final, registry = settled(study)
+    assert final["model_decision"] == "keep"
+    assert registry.champion()["model"] == "m-other"
+
+
+def test_settled_on_s3_as_on_files(s3):
+    workspace = join(s3, "w")
+    with_champion(workspace)
+    study = Study(workspace, drifted())
+    challenger = Challenger(make_verdict("keep", model="m-adapted", total=0.72))
+    final, registry = settled(study, challenger)
+    assert final["model_decision"] == "promote"
+    assert registry.champion()["model"] == "m-adapted"
+    assert registry.verify() == 2
+    settled(study, challenger)
+    assert challenger.made == 1
+    assert study.store.list() == ["report.html", "verdict.json"]

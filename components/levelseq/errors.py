@@ -1,14 +1,14 @@
 """Every error that levelseq raises on purpose, with the exit code a shell or a pod sees.
 
-    LevelseqError
-    ├── BadInput          2   a file, column, sample or option is wrong; a retry changes nothing
-    │   ├── BadDeposit        a deposit or the sheet that lists it
-    │   ├── BadOption         an option or parameter
-    │   └── BadAddress        an address that names no store, or nothing there
-    ├── Refused           3   the final verdict refuses the data
-    └── Retryable        75   a retry can mend it
-        ├── StoreUnavailable  the object store did not answer
-        └── Conflict          somebody else changed a mutable object first
+LevelseqError
+├── BadInput          2   a file, column, sample or option is wrong; a retry changes nothing
+│   ├── BadDeposit        a deposit or the sheet that lists it
+│   ├── BadOption         an option or parameter
+│   └── BadAddress        an address that names no store, or nothing there
+├── Refused           3   the final verdict refuses the data
+└── Retryable        75   a retry can mend it
+    ├── StoreUnavailable  the object store did not answer
+    └── Conflict          somebody else changed a mutable object first
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from levelseq.models.networks import ConditionalVAE, Minibatch, NodeEffects
+from levelseq.models.networks import ConditionalVAE, Minibatch, NodeEffects, paths
 
 
 @pytest.fixture
@@ -22,7 +22,7 @@ def test_a_cell_gets_the_sum_along_its_path() -> None:
     effects = NodeEffects([2, 3], 4, prior_sd=1.0)
     for table in effects.levels:
         torch.nn.init.normal_(table)
-    found = effects(torch.tensor([[1, 2], [0, 0]]))
+    found = effects(paths(torch.tensor([[1, 2], [0, 0]]), [2, 3]))
     expected = torch.stack(
         [effects.levels[0][1] + effects.levels[1][2], effects.levels[0][0] + effects.levels[1][0]]
     )
@@ -33,7 +33,7 @@ def test_an_unseen_leaf_is_its_parent_and_an_unseen_path_the_root() -> None:
     effects = NodeEffects([2, 3], 4, prior_sd=1.0)
     for table in effects.levels:
         torch.nn.init.normal_(table)
-    found = effects(torch.tensor([[1, -1], [-1, -1]]))
+    found = effects(paths(torch.tensor([[1, -1], [-1, -1]]), [2, 3]))
     torch.testing.assert_close(found[0], effects.levels[0][1])
     torch.testing.assert_close(found[1], torch.zeros(4))
 
@@ -49,10 +49,14 @@ def test_the_encoder_sees_counts_without_the_batchs_gene_effects(network: Condit
             torch.nn.init.zeros_(table)
     here, there = torch.tensor([[0, 0]]), torch.tensor([[1, 2]])
     counts = torch.rand(1, 6) * 9
-    moved = counts * torch.exp(network.gene_nodes(there) - network.gene_nodes(here))
+    moved = counts * torch.exp(gene_effects(network, there) - gene_effects(network, here))
     torch.testing.assert_close(
         network.encode(counts, here)[0], network.encode(moved, there)[0], atol=1e-5, rtol=1e-5
     )
+
+
+def gene_effects(network: ConditionalVAE, nodes: torch.Tensor) -> torch.Tensor:
+    return network.gene_nodes(paths(nodes, network.n_nodes))
 
 
 def test_a_gene_that_was_not_measured_changes_no_loss(network: ConditionalVAE) -> None:

@@ -15,7 +15,7 @@ from torch.nn import functional
 
 from levelseq.models.likelihood import negative_binomial_log_prob
 
-__all__ = ["ConditionalVAE", "Minibatch", "NodeEffects"]
+__all__ = ["ConditionalVAE", "Minibatch", "NodeEffects", "paths"]
 
 
 class Minibatch(NamedTuple):
@@ -47,20 +47,25 @@ class NodeEffects(nn.Module):
         self.width = width
         self.prior_sd = prior_sd
 
-    def forward(self, node_BL: Tensor) -> Tensor:
-        """(B, width): the sum of the effects along each cell's path."""
-        total = torch.zeros(len(node_BL), self.width, device=node_BL.device)
-        for level, table in enumerate(self.levels):
-            with_unknown = torch.cat([table, table.new_zeros(1, self.width)])
-            total = total + functional.embedding(
-                node_BL[:, level] % len(with_unknown), with_unknown
-            )
-        return total
+    def forward(self, path_BN: Tensor) -> Tensor:
+        """(B, width): the sum of the effects along each cell's path, as `paths` gives it."""
+        return path_BN @ torch.cat(list(self.levels))
 
     def penalty(self) -> Tensor:
         """The negative log-density of the prior, without its constant."""
         squares = sum((table.square().sum() for table in self.levels), torch.tensor(0.0))
         return squares / (2 * self.prior_sd**2)
+
+
+def paths(node_BL: Tensor, n_nodes: Sequence[int]) -> Tensor:
+    """(B, N): 1 for each node on a cell's path, over all nodes of all levels."""
+    path_BN = torch.zeros(len(node_BL), sum(n_nodes), device=node_BL.device)
+    first = 0
+    for level, number in enumerate(n_nodes):
+        known = node_BL[:, level] >= 0
+        path_BN[known.nonzero()[:, 0], first + node_BL[known, level]] = 1.0
+        first += number
+    return path_BN
 
 
 class ConditionalVAE(nn.Module):
@@ -87,7 +92,7 @@ class ConditionalVAE(nn.Module):
     ) -> None:
         super().__init__()
         self.n_genes, self.n_hidden, self.n_latent = n_genes, n_hidden, n_latent
-        self.n_levels = len(n_nodes)
+        self.n_nodes = tuple(n_nodes)
         self.encoder_in = nn.Linear(n_genes, n_hidden)
         self.encoder_nodes = NodeEffects(n_nodes, n_hidden, prior_sd=1.0)
         self.encoder_norm_in = _norm(n_hidden)
@@ -112,19 +117,21 @@ class ConditionalVAE(nn.Module):
         The encoder sees counts over size factors from which the decoder's own gene effects of the
         batch are taken, so that what is learned of a batch moves its cells in latent space too.
         """
-        level_BG = scaled_BG * torch.exp(-self.gene_nodes(node_BL).detach())
-        h = self.encoder_in(torch.log1p(level_BG)) + self.encoder_nodes(node_BL)
+        path_BN = paths(node_BL, self.n_nodes)
+        level_BG = scaled_BG * torch.exp(-self.gene_nodes(path_BN).detach())
+        h = self.encoder_in(torch.log1p(level_BG)) + self.encoder_nodes(path_BN)
         h = self.dropout(functional.relu(self.encoder_norm_in(h)))
         h = self.dropout(functional.relu(self.encoder_norm(self.encoder_hidden(h))))
         return self.latent_mean(h), self.latent_log_variance(h).clamp(-12, 6)
 
     def decode(self, z_BZ: Tensor, node_BL: Tensor) -> Tensor:
         """(B, G): log of each gene's share of the cell's counts."""
-        h = self.decoder_in(z_BZ) + self.decoder_nodes_in(node_BL)
+        path_BN = paths(node_BL, self.n_nodes)
+        h = self.decoder_in(z_BZ) + self.decoder_nodes_in(path_BN)
         h = functional.relu(self.decoder_norm_in(h))
-        h = self.decoder_hidden(h) + self.decoder_nodes(node_BL)
+        h = self.decoder_hidden(h) + self.decoder_nodes(path_BN)
         h = functional.relu(self.decoder_norm(h))
-        return functional.log_softmax(self.decoder_out(h) + self.gene_nodes(node_BL), dim=1)
+        return functional.log_softmax(self.decoder_out(h) + self.gene_nodes(path_BN), dim=1)
 
     def losses(self, batch: Minibatch, *, sampled: bool) -> tuple[Tensor, Tensor]:
         """Reconstruction loss and KL divergence of each cell, (B,) each, in nats.

@@ -90,8 +90,12 @@ class History:
 
     shifts: tuple[float, ...]
 
-    def limit(self, batches: int) -> float | None:
+    def limit(self, batches: int, least: float = 0.0) -> float | None:
         """The shift that one of some new batches exceeds by chance with 1 % probability.
+
+        Args:
+            batches: how many new batches are looked at together.
+            least: a shift that is too small to matter, whatever the history.
 
         A one-sided prediction interval by Student's t on the square root of the shift, each of
         the new batches allowed its share of the 1 %. None for fewer than three batches of history.
@@ -101,10 +105,12 @@ class History:
         root = np.sqrt(np.array(self.shifts))
         quantile = student.ppf(1 - FALSE_ALARM_RATE / max(1, batches), len(root) - 1)
         margin = quantile * root.std(ddof=1) * np.sqrt(1 + 1 / len(root))
-        return float((root.mean() + margin) ** 2)
+        return max(float((root.mean() + margin) ** 2), least)
 
 
-def drift_gate(name: str, shifts: dict[str, float], history: History, sentence: str) -> Gate:
+def drift_gate(
+    name: str, shifts: dict[str, float], history: History, sentence: str, least: float = 0.0
+) -> Gate:
     """A drift gate of a cohort's batches against the history.
 
     Args:
@@ -112,11 +118,12 @@ def drift_gate(name: str, shifts: dict[str, float], history: History, sentence: 
         shifts: batch -> its shift as mapped.
         history: of batches mapped as if unseen.
         sentence: what the worst shift means, with `{batch}` and `{shift}`.
+        least: a shift that is too small to matter.
     """
     measured = {batch: shift for batch, shift in shifts.items() if np.isfinite(shift)}
     if not measured:
         return not_evaluated(name, "No batch has enough cells of one kind.")
-    limit = history.limit(len(measured))
+    limit = history.limit(len(measured), least)
     if limit is None:
         reason = f"A limit needs three batches of history, and there are {len(history.shifts)}."
         return not_evaluated(name, reason)

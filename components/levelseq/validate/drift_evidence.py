@@ -18,6 +18,9 @@ __all__ = ["drift_gates"]
 
 LATENT = "drift.latent"
 EXPRESSION = "drift.expression"
+# A quarter of a standard deviation of a kind, and a tenth of a log: neither moves a conclusion.
+LEAST_LATENT = 0.25
+LEAST_EXPRESSION = 0.1
 
 
 def drift_gates(
@@ -40,6 +43,7 @@ def drift_gates(
             History(tuple(history["latent"].values())),
             "Cells of batch {batch} lie {shift} standard deviations of a cell kind from where the "
             "model expects them",
+            LEAST_LATENT,
         )
     ]
     if isinstance(loaded, VaeModel):
@@ -50,6 +54,7 @@ def drift_gates(
                 History(tuple(history["expression"].values())),
                 "Genes of batch {batch} differ by {shift} (sd of log ratios) from what the model "
                 "expects of the same kinds of cells",
+                LEAST_EXPRESSION,
             )
         )
     return gates

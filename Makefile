@@ -1,0 +1,50 @@
+# `make run`: a simulated study from deposits to verdict. `make test`: the tests.
+PYTHON ?= python3
+BIN := .venv/bin
+BASE ?= python:3.11-slim-bookworm
+IMAGE ?= levelseq/levelseq-cpu:0.1.0
+INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e
+
+.PHONY: run test test-slow lint compile docs image clean bench-default bench-drift bench-real bench-kill
+
+run: .venv/run
+	$(BIN)/levelseq run
+
+test: .venv/test
+	$(BIN)/python -m pytest
+
+test-slow: .venv/test
+	$(BIN)/python -m pytest -m slow
+
+lint: .venv/test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+compile: .venv/run
+	$(BIN)/levelseq compile --out pipelines/compiled
+
+docs: .venv/run
+	$(BIN)/python -m levelseq_pipelines.docs
+
+bench-default bench-drift bench-real bench-kill: bench-%: .venv/test
+	$(BIN)/python tests/benchmarks/$*.py
+
+image: .venv/run
+	rm -rf wheelhouse
+	$(BIN)/python -m pip wheel --quiet -c constraints.txt -w wheelhouse '.[validate]'
+	docker build -f images/Dockerfile.cpu --build-arg BASE=$(BASE) -t $(IMAGE) .
+
+clean:
+	rm -rf .venv wheelhouse workspace
+
+.venv/bin/python:
+	$(PYTHON) -m venv .venv || { rm -rf .venv; echo "python's venv is missing: on Debian, apt-get install python3-venv"; exit 1; }
+
+.venv/run: pyproject.toml constraints.txt | .venv/bin/python
+	$(INSTALL) '.[validate]'
+	touch $@
+
+.venv/test: pyproject.toml constraints.txt | .venv/bin/python
+	$(INSTALL) '.[validate,test]'
+	touch .venv/run $@

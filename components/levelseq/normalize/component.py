@@ -1,0 +1,43 @@
+"""The Kubeflow door of `normalize`: classical methods, and mapping by a model."""
+# kfp reads the annotations themselves: no `from __future__ import annotations` in a door.
+
+from typing import Optional
+
+from kfp import dsl
+
+from levelseq.doors import IMAGE
+
+__all__ = ["normalize"]
+
+
+@dsl.component(base_image=IMAGE, install_kfp_package=False)
+def normalize(
+    cohort: dsl.Input[dsl.Dataset],
+    normalized: dsl.Output[dsl.Dataset],
+    workspace: str,
+    run: str,
+    fingerprint: str = "",
+    model: Optional[dsl.Input[dsl.Model]] = None,
+    champion: str = "",
+    method: str = "log1p_cpm",
+    n_variable_genes: int = 2000,
+    output_genes: str = "variable",
+    reference_batch: str = "",
+    condition: str = "",
+    interval: bool = False,
+):
+    """Bring the observations of one cohort to a common scale.
+
+    Args:
+        cohort: address of the cohort.
+        normalized: address of the comparable values.
+        workspace: the address below which everything is written.
+        run: id of the run; an error is left at runs/<run>/error.json.
+        fingerprint: the cohort's fingerprint; makes the cache follow the content.
+        model: the model to map through; without one `champion`, without both `method`.
+        champion: address of the model to map through when there is no artifact for it.
+    """
+    given = locals()
+    from levelseq import doors
+
+    doors.normalize(**given)

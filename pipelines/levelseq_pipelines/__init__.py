@@ -1,0 +1,1 @@
+"""levelseq on Kubeflow Pipelines and on a laptop."""

@@ -1,0 +1,25 @@
+"""The commands, grouped as `levelseq --help` shows them."""
+
+from levelseq_pipelines.commands.command import Command
+from levelseq_pipelines.commands.files import EXPORT, SIMULATE
+from levelseq_pipelines.commands.history import BASELINES, MODELS
+from levelseq_pipelines.commands.kubeflow import COMPILE, SUBMIT
+from levelseq_pipelines.commands.run import RUN
+from levelseq_pipelines.commands.steps import (
+    INGEST,
+    NORMALIZE,
+    PLAN,
+    RECALIBRATE,
+    TRAIN,
+    VALIDATE,
+)
+
+__all__ = ["GROUPS", "Command"]
+
+GROUPS: dict[str, tuple[Command, ...]] = {
+    "the whole way, on this machine": (RUN,),
+    "step by step": (PLAN, INGEST, NORMALIZE, TRAIN, VALIDATE, RECALIBRATE),
+    "files in, files out": (SIMULATE, EXPORT),
+    "history": (MODELS, BASELINES),
+    "Kubeflow Pipelines": (COMPILE, SUBMIT),
+}

@@ -1,0 +1,145 @@
+"""The five steps as plain commands, for any batch service."""
+
+from __future__ import annotations
+
+import argparse
+
+from levelseq.errors import BadOption
+from levelseq.ingest.params import IngestParams
+from levelseq.normalize.params import NormalizeParams
+from levelseq.recalibrate.params import RecalibrateParams
+from levelseq.store import join
+from levelseq.train.params import TrainParams
+from levelseq.validate.params import ValidateParams
+from levelseq_pipelines.commands.command import Command
+from levelseq_pipelines.commands.plain import add_plain_options, normalize_plain_files
+from levelseq_pipelines.commands.study import add_deposits, checked_addresses
+from levelseq_pipelines.options import (
+    add_address,
+    add_name,
+    add_params,
+    add_workspace,
+    given,
+)
+
+__all__ = ["INGEST", "NORMALIZE", "PLAN", "RECALIBRATE", "TRAIN", "VALIDATE"]
+
+
+def _plan_options(parser: argparse.ArgumentParser) -> None:
+    add_deposits(parser, required=True)
+    add_workspace(parser)
+    add_params(parser, IngestParams)
+
+
+def _plan(args: argparse.Namespace) -> str:
+    from levelseq.ingest import plan
+
+    params = IngestParams.checked(**checked_addresses(given(args, IngestParams)))
+    return plan.run(params, args.deposits, args.workspace)
+
+
+def _ingest(args: argparse.Namespace) -> str:
+    from levelseq.ingest import step
+
+    return join(step.run(_plan(args), args.workspace), "cohort.json")
+
+
+def _normalize_options(parser: argparse.ArgumentParser) -> None:
+    add_address(parser, "cohort", "the cohort to normalize", required=False)
+    add_address(parser, "model", "the model to map through, instead of a method", required=False)
+    add_workspace(parser, required=False)
+    add_params(parser, NormalizeParams)
+    add_plain_options(parser)
+
+
+def _normalize(args: argparse.Namespace) -> str:
+    if args.counts:
+        return normalize_plain_files(args)
+    if not args.cohort:
+        raise BadOption("neither a cohort nor a file of counts was given", where="--cohort")
+    if not args.workspace:
+        raise BadOption("is needed with a cohort", where="--workspace")
+    from levelseq.normalize import step
+
+    params = NormalizeParams.checked(**checked_addresses(given(args, NormalizeParams)))
+    address = step.run(params, args.cohort, args.workspace, args.model)
+    return join(address, "normalized.json")
+
+
+def _train_options(parser: argparse.ArgumentParser) -> None:
+    add_address(parser, "cohort", "the cohort, for its counts")
+    add_address(parser, "normalized", "its classical values, for size factors and variable genes")
+    add_workspace(parser)
+    add_params(parser, TrainParams)
+
+
+def _train(args: argparse.Namespace) -> str:
+    from levelseq.train import step
+
+    params = TrainParams.checked(**given(args, TrainParams))
+    return join(step.run(params, args.cohort, args.normalized, args.workspace), "model.json")
+
+
+def _validate_options(parser: argparse.ArgumentParser) -> None:
+    add_address(parser, "cohort", "the cohort")
+    add_address(parser, "normalized", "its values by the model")
+    add_address(parser, "model", "the model they were mapped through")
+    add_workspace(parser)
+    add_name(parser)
+    parser.add_argument(
+        "--run", default="", metavar="ID", help="the run's id (default: made from the content)"
+    )
+    add_params(parser, ValidateParams)
+
+
+def _validate(args: argparse.Namespace) -> str:
+    from levelseq.cohort import open_normalized
+    from levelseq.registry import run_id
+    from levelseq.validate import step
+
+    params = ValidateParams.checked(**given(args, ValidateParams))
+    content = {
+        "normalized": open_normalized(args.normalized).manifest["key"],
+        "name": args.name,
+        "params": params.model_dump(),
+    }
+    run = args.run or run_id(content)
+    return step.run(
+        params, args.cohort, args.normalized, args.model, args.workspace, args.name, run
+    )
+
+
+def _recalibrate_options(parser: argparse.ArgumentParser) -> None:
+    add_address(parser, "verdict", "the first verdict, as validate wrote it")
+    add_workspace(parser)
+    add_name(parser)
+    add_params(parser, RecalibrateParams)
+
+
+def _recalibrate(args: argparse.Namespace) -> str:
+    from levelseq.recalibrate import step
+
+    params = RecalibrateParams.checked(**given(args, RecalibrateParams))
+    return step.run(params, args.verdict, args.workspace, args.name)
+
+
+PLAN = Command(
+    "plan", "list and digest deposits; predict memory, disk and time", _plan_options, _plan
+)
+INGEST = Command("ingest", "read deposits into one cohort of counts", _plan_options, _ingest)
+NORMALIZE = Command(
+    "normalize",
+    "comparable values, by a method or by a model; plain files too",
+    _normalize_options,
+    _normalize,
+)
+TRAIN = Command("train", "fit a model on the batch tree", _train_options, _train)
+VALIDATE = Command(
+    "validate", "judge a normalized cohort: gates, report", _validate_options, _validate
+)
+RECALIBRATE = Command(
+    "recalibrate",
+    "settle what becomes of the model",
+    _recalibrate_options,
+    _recalibrate,
+)

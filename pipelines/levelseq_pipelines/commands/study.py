@@ -1,0 +1,88 @@
+"""The options of `run` and `submit`: deposits, pipeline, and the pipeline's own parameters."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from pydantic.fields import FieldInfo
+
+from levelseq.errors import BadOption
+from levelseq.ingest.params import IngestParams
+from levelseq.normalize.params import NormalizeParams
+from levelseq.parameters import StepParams
+from levelseq.train.params import TrainParams
+from levelseq_pipelines.options import absolute, add_fields
+
+__all__ = ["add_deposits", "add_study", "checked_addresses", "study_options"]
+
+_STEPS: tuple[type[StepParams], ...] = (IngestParams, NormalizeParams, TrainParams)
+_NAMES = ("normalize_cohort", "map_new_data")
+_PLUMBING = ("deposits", "workspace", "name", "run")
+
+
+def add_deposits(parser: argparse.ArgumentParser, remark: str = "", *, required: bool) -> None:
+    """`--deposits SHEET|ADDRESS…`."""
+    parser.add_argument(
+        "--deposits",
+        nargs="+",
+        type=absolute,
+        required=required,
+        default=[],
+        metavar="ADDRESS",
+        help="a sheet (CSV or TSV, one row a deposit, column 'address'), or deposits"
+        + (f"; {remark}" if remark else ""),
+    )
+
+
+def add_study(parser: argparse.ArgumentParser, remark: str = "", *, required: bool = False) -> None:
+    """What a pipeline may be told, each option from the params model of its step."""
+    add_deposits(parser, remark, required=required)
+    parser.add_argument(
+        "--pipeline",
+        choices=_NAMES,
+        default=_NAMES[0],
+        help=f"what to run (default: {_NAMES[0]})",
+    )
+    add_fields(parser, _fields().items())
+
+
+def study_options(args: argparse.Namespace) -> dict[str, Any]:
+    """The pipeline parameters that the command line gave, checked by their steps' models.
+
+    Raises:
+        BadOption: a value is wrong, or the pipeline does not take the option.
+    """
+    from levelseq_pipelines.pipelines import PIPELINES
+
+    options = {name: value for name, value in vars(args).items() if name in _fields()}
+    for name in options:
+        if name not in PIPELINES[args.pipeline].component_spec.inputs:
+            raise BadOption(
+                f"is not an option of {args.pipeline}", where=f"--{name.replace('_', '-')}"
+            )
+    for params in _STEPS:
+        own = {name: value for name, value in options.items() if name in params.model_fields}
+        params.checked(**own)
+    return checked_addresses(options)
+
+
+def checked_addresses(options: dict[str, Any]) -> dict[str, Any]:
+    """The options with the addresses among them made absolute."""
+    found = dict(options)
+    if found.get("genes"):
+        found["genes"] = absolute(found["genes"])
+    if found.get("output_genes", "all") not in ("all", "variable"):
+        found["output_genes"] = absolute(found["output_genes"])
+    return found
+
+
+def _fields() -> dict[str, FieldInfo]:
+    """The parameters of both pipelines with the fields that describe them."""
+    from levelseq_pipelines.pipelines import PIPELINES
+
+    names = [name for name in PIPELINES[_NAMES[0]].component_spec.inputs if name not in _PLUMBING]
+    return {
+        name: next(step.model_fields[name] for step in _STEPS if name in step.model_fields)
+        for name in names
+    }

@@ -1,0 +1,189 @@
+"""Every row of the table of failures: what a shell sees, and what a pod leaves behind."""
+
+import json
+from pathlib import Path
+
+import pytest
+from kfp import dsl
+
+from levelseq.ingest.component import ingest, plan
+from levelseq.normalize.component import normalize
+from levelseq.recalibrate.component import enforce
+from levelseq_pipelines.cli import main
+
+NOBODY_LISTENS = {
+    "AWS_ENDPOINT_URL": "http://127.0.0.1:9",
+    "AWS_ACCESS_KEY_ID": "testing",
+    "AWS_SECRET_ACCESS_KEY": "testing",
+    "AWS_DEFAULT_REGION": "us-east-1",
+}
+
+
+@dsl.pipeline
+def until_ingested(deposits: list, workspace: str, run: str):
+    planned = plan(deposits=deposits, workspace=workspace, run=run)
+    ingest(plan=planned.outputs["plan"], workspace=workspace, run=planned.outputs["run"])
+
+
+@dsl.pipeline
+def only_enforce(verdict: str, workspace: str, run: str):
+    enforce(verdict=verdict, workspace=workspace, run=run)
+
+
+@pytest.fixture
+def fractions(tmp_path):
+    """A deposit of values that are no counts, as two genes in two cells."""
+    deposit = tmp_path / "fractions.csv"
+    deposit.write_text("gene,cell1,cell2\nENSG01,0.5,1.25\nENSG02,3.5,0\n")
+    return str(deposit)
+
+
+@pytest.fixture
+def broken_cohort(tmp_path):
+    """A cohort whose manifest nobody could have written: it lists no shards."""
+    folder = tmp_path / "workspace" / "cohorts" / "0"
+    folder.mkdir(parents=True)
+    (folder / "cohort.json").write_text('{"schema": "levelseq.cohort/1", "fingerprint": "0"}')
+    return str(folder)
+
+
+def is_one_line_of_levelseq(stderr):
+    lines = [line for line in stderr.splitlines() if not line.startswith('{"time"')]
+    return len(lines) == 1 and lines[0].startswith("levelseq: ")
+
+
+def error_of(workspace, run="r1"):
+    return json.loads((Path(workspace) / "runs" / run / "error.json").read_text())
+
+
+@pytest.mark.parametrize(
+    ("words", "named"),
+    [
+        ((), "no command"),
+        (("levitate",), "levitate"),
+        (("run", "--seed", "many"), "--seed"),
+        (("run", "--colour", "red"), "--colour"),
+        (("run", "--batch", "site>>run"), "--batch"),
+        (("run", "--pipeline", "map_new_data", "--method", "tmm"), "--method"),
+        (("run", "--workspace", "memory://w"), "memory://"),
+        (("run", "--workspace", "ftp://w"), "ftp://"),
+        (("ingest", "--workspace", "w"), "--deposits"),
+        (("ingest", "--workspace", "w", "--deposits", "absent.csv"), "absent.csv"),
+        (("normalize",), "--cohort"),
+        (("normalize", "--cohort", "absent", "--workspace", "w"), "absent"),
+        (("export", "--normalized", "absent", "--out", "x.h5ad"), "absent"),
+        (("models", "rollback", "--workspace", "w"), "no earlier champion"),
+        (("submit", "--host", "http://h", "--workspace", "w", "--deposits", "d"), "object store"),
+    ],
+)
+def test_a_wrong_command_line_is_one_line_and_exit_code_2(
+    monkeypatch, tmp_path, capsys, words, named
+):
+    monkeypatch.chdir(tmp_path)
+    assert main(words) == 2
+    said = capsys.readouterr()
+    assert is_one_line_of_levelseq(said.err), said.err
+    assert named in said.err
+    assert said.out == ""
+    assert not list(tmp_path.rglob("*.json"))
+
+
+def test_a_bad_deposit_is_one_line_that_names_it_and_exit_code_2(levelseq, tmp_path, fractions):
+    done = levelseq("ingest", "--deposits", fractions, "--workspace", "w")
+    assert done.returncode == 2
+    assert is_one_line_of_levelseq(done.stderr), done.stderr
+    assert "fractions.csv" in done.stderr
+    assert not list(tmp_path.rglob("cohort.json"))
+    assert not list(tmp_path.rglob("*.zarr"))
+
+
+def test_a_run_over_a_bad_deposit_ends_with_its_line_and_exit_code_2(levelseq, fractions):
+    done = levelseq("run", "--deposits", fractions, "--batch", "deposit", "--workspace", "w")
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert done.stderr.splitlines()[-1].startswith("levelseq: ")
+    assert "fractions.csv" in done.stderr.splitlines()[-1]
+    assert "Traceback" not in done.stderr
+
+
+def test_a_pod_over_a_bad_deposit_leaves_its_line_in_the_log_and_in_error_json(
+    runner, tmp_path, fractions, capsys
+):
+    workspace = str(tmp_path / "workspace")
+    with pytest.raises(RuntimeError):
+        until_ingested(deposits=[fractions], workspace=workspace, run="r1")
+    error = error_of(workspace)
+    assert error["code"] == 2
+    assert error["type"] == "BadDeposit"
+    assert "fractions.csv" in error["where"]
+    assert error["message"]
+    log = capsys.readouterr().out
+    assert any(line.strip().startswith("levelseq: ") for line in log.splitlines())
+    assert "Traceback" not in log
+
+
+def test_mapping_without_a_champion_says_what_to_run_first(levelseq, small_study):
+    done = levelseq(
+        "run", "--pipeline", "map_new_data", "--deposits", small_study, "--workspace", "w"
+    )
+    assert done.returncode == 2
+    assert is_one_line_of_levelseq(done.stderr), done.stderr
+    assert "normalize_cohort" in done.stderr
+
+
+def test_a_refusing_verdict_ends_the_enforcing_pod_with_error_json(runner, tmp_path):
+    folder = tmp_path / "workspace" / "runs" / "r1"
+    folder.mkdir(parents=True)
+    verdict = {"data": "refuse", "reasons": ["the condition is the site"]}
+    (folder / "verdict.json").write_text(json.dumps(verdict))
+    asked = {"workspace": str(tmp_path / "workspace"), "run": "r1"}
+    with pytest.raises(RuntimeError):
+        only_enforce(verdict=str(folder / "verdict.json"), **asked)
+    error = error_of(asked["workspace"])
+    assert (error["code"], error["type"]) == (3, "Refused")
+    assert "the condition is the site" in error["message"]
+    with pytest.raises(SystemExit) as ended:
+        enforce.python_func(verdict=str(folder / "verdict.json"), **asked)
+    assert ended.value.code == 3
+
+
+def test_a_store_that_does_not_answer_is_exit_code_75(levelseq):
+    words = ("--deposits", "s3://bucket/sheet.csv", "--workspace", "s3://bucket/w")
+    done = levelseq("ingest", *words, **NOBODY_LISTENS)
+    assert done.returncode == 75
+    assert is_one_line_of_levelseq(done.stderr), done.stderr
+
+
+def test_a_pod_whose_store_does_not_answer_says_that_a_retry_can_mend_it(
+    runner, tmp_path, monkeypatch
+):
+    for name, value in NOBODY_LISTENS.items():
+        monkeypatch.setenv(name, value)
+    workspace = str(tmp_path / "workspace")
+    with pytest.raises(RuntimeError):
+        until_ingested(deposits=["s3://bucket/sheet.csv"], workspace=workspace, run="r1")
+    assert error_of(workspace)["code"] == 75
+
+
+def test_a_later_try_takes_the_earlier_ones_error_away(small_study, runner, tmp_path):
+    workspace = tmp_path / "workspace"
+    (workspace / "runs" / "r1").mkdir(parents=True)
+    (workspace / "runs" / "r1" / "error.json").write_text('{"code": 75}')
+    until_ingested(deposits=[small_study], workspace=str(workspace), run="r1")
+    assert len(list(workspace.glob("cohorts/*/cohort.json"))) == 1
+    assert not (workspace / "runs" / "r1" / "error.json").exists()
+
+
+def test_a_bug_is_a_traceback_and_exit_code_1(levelseq, broken_cohort):
+    done = levelseq("normalize", "--cohort", broken_cohort, "--workspace", "w")
+    assert done.returncode == 1
+    assert "Traceback (most recent call last)" in done.stderr
+
+
+def test_a_bug_in_a_pod_is_a_traceback_and_no_error_json(tmp_path, broken_cohort):
+    cohort = dsl.Dataset(uri=str(tmp_path / "c"), metadata={"address": broken_cohort})
+    normalized = dsl.Dataset(uri=str(tmp_path / "n"))
+    workspace = str(tmp_path / "workspace")
+    with pytest.raises(KeyError):
+        normalize.python_func(cohort=cohort, normalized=normalized, workspace=workspace, run="r1")
+    assert not list(tmp_path.rglob("error.json"))

@@ -1,0 +1,109 @@
+"""Whole pipelines on this machine: the shipped YAML, the command, and S3 addresses."""
+
+import json
+from pathlib import Path
+
+import anndata as ad
+import pytest
+from kfp import components
+from small import COLUMNS, STUDY, as_options
+
+from levelseq.registry import Registry
+from levelseq.simulate import SimulateParams, study
+from levelseq.store import join, open_store, parent, read_json
+
+COMPILED = Path(__file__).parents[2] / "pipelines" / "compiled"
+
+
+def run_shipped(pipeline, **arguments):
+    components.load_component_from_file(str(COMPILED / f"{pipeline}.yaml"))(**arguments)
+
+
+@pytest.fixture(scope="module")
+def levelled(tmp_path_factory):
+    """A workspace in which the shipped `normalize_cohort` has run as run `r1`."""
+    from kfp import local
+
+    scratch = tmp_path_factory.mktemp("shipped")
+    local.init(
+        local.SubprocessRunner(use_venv=False),
+        pipeline_root=str(scratch / "root"),
+        workspace_root=str(scratch / "kfp"),
+    )
+    params = SimulateParams(**STUDY, later=1)
+    sheet = study.write(params, str(scratch / "deposits"))
+    workspace = str(scratch / "workspace")
+    run_shipped("normalize_cohort", deposits=[sheet], workspace=workspace, run="r1", **COLUMNS)
+    return workspace
+
+
+def test_the_shipped_pipeline_takes_deposits_to_a_verdict_and_a_champion(levelled):
+    verdict = read_json(join(levelled, "runs", "r1", "verdict.json"))
+    assert verdict["schema"] == "levelseq.verdict/1"
+    assert verdict["data"] == "release", verdict["reasons"]
+    assert verdict["model_decision"] == "promote"
+    assert verdict["gates"]
+    assert Registry(levelled, "study").champion()["run"] == "r1"
+    assert "<html" in (Path(levelled) / "runs" / "r1" / "report.html").read_text()
+
+
+def test_the_results_of_the_shipped_pipeline_export_as_one_anndata(levelled, tmp_path):
+    from levelseq.cohort.export import export
+
+    folders = list((Path(levelled) / "normalized").iterdir())
+    methods = {json.loads((f / "normalized.json").read_text())["method"]: f for f in folders}
+    assert methods.keys() == {"log1p_cpm", "model"}
+    data = ad.read_h5ad(export(str(methods["model"]), str(tmp_path / "x.h5ad")))
+    assert data.n_obs == STUDY["cells"]
+    assert data.obsm["X_level"].shape[0] == data.n_obs
+    assert data.layers["counts"].shape == data.X.shape
+    assert data.uns["levelseq"]["method"] == "model"
+
+
+def test_the_command_maps_a_later_deposit_through_the_champion(levelled, levelseq):
+    later = join(str(Path(levelled).parent), "deposits", "later", "1", "deposits.csv")
+    words = ("--pipeline", "map_new_data", "--deposits", later, "--workspace", levelled)
+    done = levelseq("run", *words, *as_options(**COLUMNS))
+    address = done.stdout.splitlines()[-1]
+    first, second = read_json(join(levelled, "runs", "r1", "verdict.json")), read_json(address)
+    assert second["cohort"] != first["cohort"]
+    assert second["champion"] == first["model"]
+    # Whether so few cells have drifted is for other tests; the shell hears what the verdict says.
+    assert done.returncode == {"release": 0, "refuse": 3}[second["data"]], done.stderr
+    assert f"data: {second['data']}" in done.stderr.splitlines()
+    assert f"report: {Path(address).parent}/report.html" in done.stderr.splitlines()
+
+
+def test_labels_that_are_the_batches_are_refused_on_s3_and_the_second_time_changes_nothing(
+    levelseq, small_study, s3
+):
+    upload(small_study, join(s3, "deposits"))
+    words = ("--deposits", join(s3, "deposits", "deposits.csv"), "--workspace", join(s3, "w"))
+    columns = as_options(batch="site>lab", label="site")
+    first = levelseq("run", *words, *columns)
+    assert first.returncode == 3, first.stderr
+    assert "data: refuse" in first.stderr
+    assert "Traceback" not in first.stderr
+    address = first.stdout.splitlines()[-1]
+    assert address.startswith(s3)
+    assert read_json(address)["data"] == "refuse"
+    assert read_json(join(parent(address)[0], "error.json"))["code"] == 3
+    before = contents(join(s3, "w"))
+    second = levelseq("run", *words, *columns)
+    assert (second.returncode, second.stdout) == (3, first.stdout)
+    assert contents(join(s3, "w")) == before
+
+
+def upload(sheet, address):
+    folder = Path(sheet).parent
+    store = open_store(address)
+    for file in folder.rglob("*"):
+        if file.is_file() and "truth" not in file.parts:
+            store.put(str(file.relative_to(folder)), file.read_bytes())
+
+
+def contents(workspace):
+    """Every object but those that carry times."""
+    store = open_store(workspace)
+    timed = ("run.json", "log.txt", "report.html")
+    return {path: store.get(path) for path in store.list() if not path.endswith(timed)}

@@ -27,8 +27,11 @@ compile: .venv/run
 docs: .venv/run
 	$(BIN)/python -m levelseq_pipelines.docs
 
-bench-default bench-drift bench-real bench-kill: bench-%: .venv/test
+bench-default bench-drift bench-real: bench-%: .venv/test
 	$(BIN)/python tests/benchmarks/$*.py
+
+bench-kill: .venv/test
+	$(BIN)/python -m pytest -m slow -s tests/faults
 
 image: .venv/run
 	rm -rf wheelhouse

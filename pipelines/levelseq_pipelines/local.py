@@ -121,6 +121,8 @@ def _run_tasks(pipeline: str, arguments: dict[str, Any], log: io.StringIO) -> No
     """
     for variable in _THREADS:
         os.environ.setdefault(variable, str(os.cpu_count()))
+    # Threads that wait give their core to others: spinning, they stall each other's work.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     definition = components.load_component_from_text(_tried_once(compiled_yaml(pipeline)))
     with tempfile.TemporaryDirectory(prefix="levelseq-kfp-") as scratch, _listening(log):
         local.init(

@@ -21,11 +21,12 @@ from levelseq.models.conditional_vae import (
     levelled_expression,
 )
 from levelseq.models.networks import ConditionalVAE
+from levelseq.models.threads import one_thread
 from levelseq.models.training import Checkpoints, TrainingPlan, train_network
 
 __all__ = ["VaeSettings", "fit_vae", "plan_training"]
 
-CELLS_SEEN = 250_000
+CELLS_SEEN = 150_000
 EPOCHS = (10, 200)
 
 
@@ -70,7 +71,7 @@ def fit_vae(
         The model, and its metrics: steps done, best step, held-out loss after each epoch.
     """
     obs = cohort.obs()
-    with GeneCounts(cohort, space) as counts:
+    with GeneCounts(cohort, space) as counts, one_thread():
         torch.manual_seed(plan.seed)
         network = ConditionalVAE(
             len(space.variable),

@@ -1,0 +1,1 @@
+"""Judging a levelled cohort: gates, controls, scores, verdict."""

@@ -1,0 +1,205 @@
+"""One cohort judged: evidence in, gates, controls, scores and both decisions out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from levelseq.cohort import Cohort, Normalized
+from levelseq.errors import BadAddress
+from levelseq.models.saving import read_model_json
+from levelseq.progress import stage
+from levelseq.registry import Baselines, Registry, run_folder
+from levelseq.store import join, read_json
+from levelseq.validate import conservation, mixing, scib
+from levelseq.validate.controls import peer_controls, random_split
+from levelseq.validate.drift_evidence import drift_gates
+from levelseq.validate.evidence import Evidence, gather
+from levelseq.validate.gates import Gate, data_decision, model_decision, not_evaluated
+from levelseq.validate.params import ValidateParams
+from levelseq.validate.peers import SCIB_OBSERVATIONS, Peers, measure
+from levelseq.validate.pictures import Pictures
+from levelseq.validate.portrait import portray
+from levelseq.validate.reasons import reasons
+from levelseq.validate.signature import NAMES as SIGNATURE
+from levelseq.validate.signature import SignatureLimits, compare, signature_gates
+
+__all__ = ["Evaluation", "evaluate"]
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What one evaluation found.
+
+    Attributes:
+        params: what the step was told, so that a challenger is judged alike.
+        cohort: the cohort's fingerprint.
+        normalized: key of the levelled values.
+        model: the model's key.
+        champion: the champion's key, or None.
+        gates: in the order of the report.
+        controls: judged like gates; they refuse nothing.
+        scores: name -> value; the version of scib-metrics among them.
+        data: release or refuse.
+        decision: promote, keep or recalibrate.
+        reasons: sentences, the most important first.
+        pictures: what the report draws.
+    """
+
+    params: ValidateParams
+    cohort: str
+    normalized: str
+    model: str
+    champion: str | None
+    gates: list[Gate]
+    controls: list[Gate]
+    scores: dict[str, float | str]
+    data: str
+    decision: str
+    reasons: list[str]
+    pictures: Pictures
+
+
+def evaluate(
+    params: ValidateParams,
+    cohort: Cohort,
+    normalized: Normalized,
+    model: str,
+    workspace: str,
+    name: str,
+) -> Evaluation:
+    """Judge a model's values of a cohort against the cohort's counts and the baselines.
+
+    Args:
+        params: subsample and thresholds.
+        cohort: the counts.
+        normalized: the same observations by the model.
+        model: the model's address.
+        workspace: where registry, baselines and earlier runs are.
+        name: the registry's name.
+
+    Raises:
+        BadAddress: the values are not of this cohort, or not by a model.
+    """
+    key = str(read_model_json(model)["key"])
+    evidence = gather(cohort, normalized, params.max_cells, params.seed)
+    peers = measure(evidence, params.seed)
+    stage("validate", "embeddings measured", observations=len(evidence.batch_C))
+    gates = [
+        *_signature(evidence, params),
+        *_conservation(evidence, peers, params),
+        *_mixing(evidence, peers),
+        *drift_gates(cohort, normalized, model, workspace, name),
+    ]
+    controls = [random_split(model, cohort, params.seed), *peer_controls(peers)]
+    stage("validate", "gates and controls done", gates=len(gates), controls=len(controls))
+    scores = _scores(peers)
+    champion = Registry(workspace, name).champion()
+    total, champion_total = _comparable(scores, _recorded(workspace, champion))
+    decision = model_decision(
+        gates,
+        model=key,
+        champion=champion["model"] if champion else None,
+        total=total,
+        champion_total=champion_total,
+    )
+    return Evaluation(
+        params=params,
+        cohort=cohort.fingerprint,
+        normalized=str(normalized.manifest["key"]),
+        model=key,
+        champion=champion["model"] if champion else None,
+        gates=gates,
+        controls=controls,
+        scores=scores,
+        data=data_decision(gates),
+        decision=decision.model,
+        reasons=reasons(gates, controls, decision.reason),
+        pictures=portray(
+            params, cohort, normalized, model, evidence, peers, Baselines(workspace, name).all()
+        ),
+    )
+
+
+def _signature(evidence: Evidence, params: ValidateParams) -> list[Gate]:
+    if evidence.sums is None:
+        return [not_evaluated(n, "The study names no condition column.") for n in SIGNATURE]
+    limits = SignatureLimits(
+        params.signature_correlation, params.signature_slope, params.false_genes
+    )
+    return signature_gates(compare(evidence.sums), limits)
+
+
+def _conservation(evidence: Evidence, peers: Peers, params: ValidateParams) -> list[Gate]:
+    gates = conservation.kept_gates(peers.own.kept, params.neighbours_kept)
+    own, before = peers.own.scib, peers.before.scib
+    if own is not None and before is not None:
+        return [*gates, conservation.bio_gate(own.bio, before.bio, params.bio_loss)]
+    reason = "The study names no label column."
+    if evidence.label_C is not None:
+        reason = (
+            f"Fewer than two labels, two batches or {SCIB_OBSERVATIONS} labelled observations:"
+            " labels cannot be scored."
+        )
+    return [*gates, not_evaluated("conservation.bio", reason)]
+
+
+def _mixing(evidence: Evidence, peers: Peers) -> list[Gate]:
+    names = ("mixing.ilisi", "mixing.batch_variance")
+    if len(evidence.batches) < 2:
+        return [not_evaluated(name, "There is one batch only.") for name in names]
+    own, before = peers.own, peers.before
+    labelled = peers.labelled is not None
+    if own.ilisi is None or before.ilisi is None or peers.allowed is None:
+        reason = f"Neighbourhoods need {mixing.LISI_OBSERVATIONS} observations or more."
+        gates = [not_evaluated(names[0], reason)]
+    else:
+        gates = [mixing.ilisi_gate(own.ilisi, before.ilisi, peers.allowed, labelled=labelled)]
+    after, earlier = own.variance, before.variance
+    if peers.labelled is not None and evidence.label_C is not None:
+        rows, label = peers.labelled, evidence.label_C[peers.labelled]
+        batch = evidence.batch_C[rows]
+        after = mixing.batch_variance(own.embedding[rows], batch, label)
+        earlier = mixing.batch_variance(before.embedding[rows], batch, label)
+    return [*gates, mixing.variance_gate(after, earlier, labelled=labelled)]
+
+
+def _scores(peers: Peers) -> dict[str, float | str]:
+    """The model's scores by their names, its peers' behind the method's name."""
+    scores: dict[str, float | str] = {}
+    for i, (method, found) in enumerate(peers.by_method.items()):
+        prefix = f"{method}_" if i else ""
+        if found.scib is not None:
+            scores[f"{prefix}scib_total"] = found.scib.total
+            scores[f"{prefix}scib_bio"] = found.scib.bio
+            scores[f"{prefix}scib_batch"] = found.scib.batch
+        if found.label_free is not None:
+            scores[f"{prefix}label_free_batch"], scores[f"{prefix}label_free_total"] = (
+                found.label_free
+            )
+    if peers.own.ilisi is not None:
+        scores["scib_metrics"] = scib.version()
+    return scores
+
+
+def _recorded(workspace: str, champion: dict[str, Any] | None) -> dict[str, Any]:
+    """The scores in the verdict of the run that made the champion."""
+    if champion is None:
+        return {}
+    try:
+        verdict = read_json(join(run_folder(workspace, champion["run"]), "verdict.json"))
+    except BadAddress:
+        return {}
+    return dict(verdict["scores"])
+
+
+def _comparable(
+    own: dict[str, float | str], champion: dict[str, Any]
+) -> tuple[float | None, float | None]:
+    """Two totals of the same kind by the same version of scib-metrics, or None twice."""
+    if own.get("scib_metrics") == champion.get("scib_metrics"):
+        for kind in ("scib_total", "label_free_total"):
+            mine, other = own.get(kind), champion.get(kind)
+            if isinstance(mine, float) and isinstance(other, int | float):
+                return mine, float(other)
+    return None, None

@@ -1,0 +1,163 @@
+"""Gates: a measured value, what is accepted, an outcome and the reason; and what follows from them.
+
+a gate of                         fails              warns
+mixing, conservation, signature   data are refused   named in the reasons
+drift                             champion is
+                                  recalibrated       named in the reasons
+
+champion    the model is    data      drift    total               the model is
+none        new             release                                promoted
+none        new             refuse                                 not taken (keep)
+some        the champion              fails                        recalibrated
+some        the champion              passes                       kept
+some        another one     release            not below champion  promoted
+some        another one     otherwise                              not taken (keep)
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass
+from typing import Any, Literal, NamedTuple
+
+__all__ = [
+    "FAMILIES",
+    "Decision",
+    "Gate",
+    "Limits",
+    "Outcome",
+    "data_decision",
+    "judge",
+    "model_decision",
+    "not_evaluated",
+    "significant",
+]
+
+Outcome = Literal["pass", "warn", "fail", "not_evaluated"]
+Range = tuple[float | None, float | None]
+
+# Families that can refuse the data, the gravest first; drift judges the model.
+FAMILIES = ("signature", "conservation", "mixing", "drift")
+REFUSING = ("signature", "conservation", "mixing")
+
+
+@dataclass(frozen=True)
+class Gate:
+    """One gate of a verdict.
+
+    Attributes:
+        name: `family.measure`.
+        value: what was measured, or None.
+        threshold: [least, most] that is accepted, None where it is open; or None.
+        outcome: pass, warn, fail or not_evaluated.
+        reason: one sentence that a biologist understands.
+        threshold_from: default, baseline or calibration.
+    """
+
+    name: str
+    value: float | None
+    threshold: list[float | None] | None
+    outcome: Outcome
+    reason: str
+    threshold_from: str = "default"
+
+    @property
+    def family(self) -> str:
+        """`mixing`, `conservation`, `signature` or `drift`."""
+        return self.name.partition(".")[0]
+
+    def as_json(self) -> dict[str, Any]:
+        """Its entry in `verdict.json`, numbers to six significant digits."""
+        bounds = None if self.threshold is None else [significant(b) for b in self.threshold]
+        return asdict(self) | {"value": significant(self.value), "threshold": bounds}
+
+
+class Limits(NamedTuple):
+    """Outside `accepted` a gate warns, outside `tolerated` it fails; None is open."""
+
+    accepted: Range
+    tolerated: Range
+
+
+class Decision(NamedTuple):
+    """What becomes of the model, and why in one sentence."""
+
+    model: Literal["promote", "keep", "recalibrate"]
+    reason: str
+
+
+def judge(
+    name: str, value: float, limits: Limits, reason: str, threshold_from: str = "default"
+) -> Gate:
+    """The gate of a measured value; one that is not a number is not evaluated."""
+    if not math.isfinite(value):
+        return not_evaluated(name, f"Not measurable here: {reason}")
+    outcome: Outcome = "fail"
+    if _within(value, limits.accepted):
+        outcome = "pass"
+    elif _within(value, limits.tolerated):
+        outcome = "warn"
+    return Gate(name, value, list(limits.accepted), outcome, reason, threshold_from)
+
+
+def not_evaluated(name: str, reason: str) -> Gate:
+    """A gate that these data do not allow."""
+    return Gate(name, None, None, "not_evaluated", reason)
+
+
+def significant(value: float | None, digits: int = 6) -> float | None:
+    """A number to six significant digits, so that equal runs write equal bytes; no NaN."""
+    if value is None or not math.isfinite(value):
+        return None
+    return float(f"{float(value):.{digits}g}")
+
+
+def data_decision(gates: list[Gate]) -> Literal["release", "refuse"]:
+    """Whether the data may be released."""
+    failed = any(gate.outcome == "fail" and gate.family in REFUSING for gate in gates)
+    return "refuse" if failed else "release"
+
+
+def model_decision(
+    gates: list[Gate],
+    *,
+    model: str,
+    champion: str | None,
+    total: float | None,
+    champion_total: float | None,
+) -> Decision:
+    """What becomes of the model; the table at the top of this file.
+
+    Args:
+        gates: of this run.
+        model: key of the model that was judged.
+        champion: key of the champion, if there is one.
+        total: the model's total score.
+        champion_total: the champion's as recorded, of the same kind as `total`; None if unknown.
+    """
+    released = data_decision(gates) == "release"
+    if champion is None:
+        if released:
+            return Decision("promote", "There is no champion yet, and this model is fit to be one.")
+        return Decision("keep", "The model is not promoted, since its data are refused.")
+    if champion == model:
+        if any(gate.outcome == "fail" and gate.family == "drift" for gate in gates):
+            return Decision("recalibrate", "The data have drifted away from the champion's.")
+        return Decision("keep", "The champion stays: the data look like those it was fitted to.")
+    if not released:
+        return Decision("keep", "The champion stays, since this model's data are refused.")
+    if total is None or champion_total is None:
+        reason = "The model passes; no total of the champion can be compared with its own."
+        return Decision("promote", reason)
+    if total >= champion_total:
+        reason = f"Its total score, {total:.3f}, is not below the champion's {champion_total:.3f}."
+        return Decision("promote", reason)
+    reason = (
+        f"The champion stays: its total score is {champion_total:.3f}, this model's {total:.3f}."
+    )
+    return Decision("keep", reason)
+
+
+def _within(value: float, bounds: Range) -> bool:
+    least, most = bounds
+    return (least is None or value >= least) and (most is None or value <= most)

@@ -1,0 +1,118 @@
+"""Filling in what the report draws."""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+from typing import Any
+
+import numpy as np
+
+from levelseq.cohort import Cohort, Normalized
+from levelseq.models.saving import read_model_json
+from levelseq.validate.evidence import Evidence
+from levelseq.validate.params import ValidateParams
+from levelseq.validate.peers import Peers
+from levelseq.validate.pictures import UMAP_OBSERVATIONS, Pictures, plane
+
+__all__ = ["portray"]
+
+Json = dict[str, Any]
+
+
+def portray(
+    params: ValidateParams,
+    cohort: Cohort,
+    normalized: Normalized,
+    model: str,
+    evidence: Evidence,
+    peers: Peers,
+    baselines: list[Json],
+) -> Pictures:
+    """The pictures of one evaluation.
+
+    Args:
+        baselines: as `Baselines.all` gives them, oldest first.
+    """
+    many = len(evidence.batch_C) >= UMAP_OBSERVATIONS
+    projection = "UMAP" if params.pictures and many else "PCA"
+    columns = {"batch": evidence.batch_C}
+    for name, values in (("label", evidence.label_C), ("condition", evidence.condition_C)):
+        if values is not None:
+            columns[name] = np.where(values == "", "unknown", values)
+    names = sorted({name for baseline in baselines for name in baseline.get("gates", {})})
+    manifest = read_model_json(model)
+    return Pictures(
+        before=plane(peers.before.embedding, projection, params.seed),
+        after=plane(peers.own.embedding, projection, params.seed),
+        projection=projection,
+        columns=columns,
+        scores={method: found.row() for method, found in peers.by_method.items()},
+        history={n: [b.get("gates", {}).get(n) for b in baselines] for n in names},
+        methods=_methods(cohort, normalized, manifest, evidence, peers),
+        provenance=_provenance(cohort, normalized, manifest, evidence),
+    )
+
+
+def _provenance(cohort: Cohort, normalized: Normalized, model: Json, evidence: Evidence) -> Json:
+    """Essentials of three manifests; study columns and addresses of deposits can name donors."""
+    about = cohort.manifest
+    return {
+        "n_obs": about["n_obs"],
+        "n_vars": about["n_vars"],
+        "batches": len(evidence.batches),
+        "batch_tree": " > ".join(about["batch_tree"]),
+        "roles": {role: column for role, column in about["roles"].items() if column},
+        "gene_ids": about.get("gene_ids", ""),
+        "deposits": len(about["deposits"]),
+        "deposit_sha256": [str(deposit["sha256"])[:12] for deposit in about["deposits"]],
+        "reference_batch": normalized.manifest.get("reference_batch"),
+        "unit": normalized.manifest.get("unit"),
+        "model_class": model["class"],
+        "model_genes": model.get("genes"),
+        "model_parent": model.get("parent"),
+        "model_params": model.get("params", {}),
+        "levelseq": version("levelseq"),
+    }
+
+
+def _methods(
+    cohort: Cohort, normalized: Normalized, model: Json, evidence: Evidence, peers: Peers
+) -> list[str]:
+    about = cohort.manifest
+    reference = normalized.manifest.get("reference_batch")
+    sentences = [
+        f"Counts of {about['n_obs']:,} observations and {about['n_vars']:,} genes from"
+        f" {len(about['deposits'])} deposits were levelled with levelseq {version('levelseq')}.",
+        _MODELS.get(model["class"], f"A model of class {model['class']} was used.").format(
+            levels=" > ".join(model.get("batch_tree") or about["batch_tree"]),
+            genes=model.get("genes"),
+        ),
+        f"Levelled expression is given as {normalized.manifest.get('unit')} on the reference batch"
+        f" {reference}.",
+        f"Embeddings were judged on {len(evidence.batch_C):,} observations beside 30 principal"
+        " components of log counts per 10,000 (unintegrated) and the same after ComBat.",
+        "Neighbourhoods kept within batches are relative to what half of the counts keep.",
+    ]
+    if peers.own.scib is not None:
+        sentences.append(
+            f"Biology and batch scores are the means of scib-metrics"
+            f" {version('scib-metrics')}'s default metrics, the total .6 and .4 of them."
+        )
+    if evidence.sums is not None:
+        sentences.append(
+            "The condition's signature was compared by pseudobulk: moderated t-tests within leaf"
+            " batches on the counts, and across batches on the levelled values."
+        )
+    return sentences
+
+
+_MODELS = {
+    "ConditionalVAE": (
+        "A conditional variational autoencoder with negative binomial likelihood was fitted to"
+        " {genes} variable genes, with effects for each node of the batch tree {levels}."
+    ),
+    "Classical": (
+        "Size factors, ComBat over the leaves of the batch tree {levels} and principal components"
+        " of {genes} variable genes were fitted and frozen."
+    ),
+}

@@ -1,0 +1,55 @@
+"""The validate step: a cohort and its values by a model in, verdict and report out."""
+
+from __future__ import annotations
+
+from levelseq.cohort import manifest_json, open_cohort, open_normalized
+from levelseq.progress import stage
+from levelseq.registry import run_folder
+from levelseq.store import join, open_store
+from levelseq.validate.evaluate import evaluate
+from levelseq.validate.params import ValidateParams
+from levelseq.validate.report import render
+from levelseq.validate.verdict import VERDICT, as_verdict
+
+__all__ = ["run"]
+
+
+def run(
+    params: ValidateParams,
+    cohort: str,
+    normalized: str,
+    model: str,
+    workspace: str,
+    name: str,
+    run: str,
+) -> str:
+    """Judge a model's values of a cohort; ends well whatever the verdict.
+
+    Args:
+        params: subsample and thresholds.
+        cohort: address of the counts.
+        normalized: address of the values that the model gave.
+        model: address of the model.
+        workspace: where `runs/<run>/` is written.
+        name: the registry's name.
+        run: the run's id.
+
+    Returns:
+        The address of `verdict.json`, written after `report.html`; at once when it is there.
+
+    Raises:
+        BadAddress: one of the three is not there, or they do not belong together.
+    """
+    folder = run_folder(workspace, run)
+    store = open_store(folder)
+    address = join(folder, VERDICT)
+    if store.exists(VERDICT):
+        return address
+    found = evaluate(
+        params, open_cohort(cohort), open_normalized(normalized), model, workspace, name
+    )
+    verdict = as_verdict(found, run)
+    store.put("report.html", render(verdict, found.pictures).encode())
+    store.put_if_absent(VERDICT, manifest_json(verdict))
+    stage("validate", f"data: {found.data}, model: {found.decision}", run=run)
+    return address

@@ -1,0 +1,140 @@
+import json
+
+import anndata as ad
+import numpy as np
+import pytest
+from workspaces import replaced
+
+from levelseq.cohort import open_cohort, open_normalized
+from levelseq.errors import BadAddress
+from levelseq.registry import Registry
+from levelseq.store import join, open_store, read_bytes, read_json
+from levelseq.validate import step
+from levelseq.validate.evidence import gather
+from levelseq.validate.params import ValidateParams
+from levelseq.validate.unintegrated import components, log_cp10k
+
+PARAMS = ValidateParams(pictures=False)
+KEYS = {"schema", "run", "cohort", "normalized", "model", "champion", "data", "model_decision"}
+KEYS |= {"params", "reasons", "gates", "controls", "scores"}
+
+
+def judge(at, run, *, normalized="", params=PARAMS, name="study"):
+    values = normalized or at.normalized
+    address = step.run(params, at.cohort, values, at.model, at.workspace, name, run)
+    return read_json(address)
+
+
+def gate(verdict, name):
+    return next(g for g in verdict["gates"] + verdict["controls"] if g["name"] == name)
+
+
+@pytest.fixture(scope="module")
+def verdict(workspace):
+    return judge(workspace, "first", params=ValidateParams())
+
+
+def test_a_levelled_study_is_released_and_its_model_promoted(verdict):
+    assert set(verdict) == KEYS
+    assert verdict["data"] == "release", verdict["reasons"]
+    assert verdict["model_decision"] == "promote"
+    assert verdict["champion"] is None
+    outcomes = {g["name"]: g["outcome"] for g in verdict["gates"]}
+    assert outcomes["signature.slope"] == "pass"
+    assert outcomes["mixing.batch_variance"] == "pass"
+    assert outcomes["drift.latent"] == "not_evaluated"
+    assert len(outcomes) == 9
+    assert [c["name"] for c in verdict["controls"]] == ["random_split", "unintegrated", "combat"]
+    scores = verdict["scores"]
+    assert scores["scib_total"] > scores["unintegrated_scib_total"] + 0.05
+    assert scores["scib_metrics"].count(".") == 2
+
+
+def test_every_gate_has_a_sentence(verdict):
+    for found in verdict["gates"] + verdict["controls"]:
+        assert found["reason"].endswith(".")
+        assert found["reason"][0].isupper()
+
+
+def test_a_second_run_is_the_first_and_another_says_the_same(verdict, workspace):
+    address = join(workspace.workspace, "runs", "first", "verdict.json")
+    before = read_bytes(address)
+    assert judge(workspace, "first") == verdict
+    assert read_bytes(address) == before
+    again = judge(workspace, "second", params=ValidateParams())
+    assert again | {"run": "first"} == verdict
+
+
+def test_no_donor_and_no_barcode_is_told(verdict, workspace):
+    obs = open_cohort(workspace.cohort).obs()
+    report = read_bytes(join(workspace.workspace, "runs", "first", "report.html")).decode()
+    text = json.dumps(verdict) + report
+    told = [v for v in [*obs["donor"].astype(str).unique(), *obs.index[:50]] if v in text]
+    assert not told
+
+
+def test_values_that_were_not_levelled_are_refused(plain):
+    found = gather(open_cohort(plain.cohort), open_normalized(plain.normalized), 5000, 0)
+    x = log_cp10k(found.counts_CG, found.library_C)
+    values = replaced(plain, values=np.log1p(np.expm1(x) * 100), level=components(x))
+    verdict = judge(plain, "unlevelled", normalized=values)
+    assert verdict["data"] == "refuse"
+    assert verdict["model_decision"] == "keep"
+    assert gate(verdict, "mixing.batch_variance")["outcome"] == "fail"
+    assert gate(verdict, "conservation.neighbours_kept")["outcome"] == "pass"
+    assert any("Batch explains" in reason for reason in verdict["reasons"])
+
+
+def test_shuffled_cells_are_refused_for_their_biology(workspace):
+    level = open_normalized(workspace.normalized).embedding()
+    shuffled = level[np.random.default_rng(0).permutation(len(level))]
+    verdict = judge(workspace, "shuffled", normalized=replaced(workspace, level=shuffled))
+    assert verdict["data"] == "refuse"
+    assert gate(verdict, "conservation.neighbours_kept")["outcome"] == "fail"
+    assert gate(verdict, "conservation.bio")["outcome"] == "fail"
+    assert gate(verdict, "mixing.ilisi")["outcome"] == "pass"
+
+
+def test_a_condition_that_levelling_blows_up_is_refused(plain):
+    opened = open_normalized(plain.normalized)
+    x = np.array(ad.concat(list(opened.shards())).X)
+    condition = opened.obs()["condition"].astype(str).to_numpy()
+    for name in np.unique(condition):
+        x[condition == name] += 1.5 * (x[condition == name].mean(axis=0) - x.mean(axis=0))
+    verdict = judge(plain, "blown", normalized=replaced(plain, values=np.maximum(x, 0)))
+    assert verdict["data"] == "refuse"
+    assert "blown up" in gate(verdict, "signature.slope")["reason"]
+
+
+def test_the_champion_that_sees_its_own_cohort_again_is_kept(plain):
+    first = judge(plain, "first", name="known")
+    assert first["model_decision"] == "promote"
+    Registry(plain.workspace, "known").promote(first["model"], "first", ["fit"])
+    found = judge(plain, "again", name="known")
+    assert found["champion"] == found["model"]
+    assert found["model_decision"] == "keep"
+
+
+def test_a_new_model_needs_the_champions_total(plain):
+    first = judge(plain, "own", name="other")
+    Registry(plain.workspace, "other").promote("another", "best", ["fit"])
+    best = first | {"scores": {**first["scores"], "label_free_total": 0.999}}
+    open_store(join(plain.workspace, "runs", "best")).put("verdict.json", json.dumps(best).encode())
+    found = judge(plain, "newcomer", name="other")
+    assert found["model_decision"] == "keep"
+    assert "0.999" in found["reasons"][-1]
+
+
+def test_a_few_observations_without_labels_are_judged_as_far_as_they_allow(few):
+    verdict = judge(few, "few")
+    assert set(verdict) == KEYS
+    assert "scib_total" not in verdict["scores"]
+    bio = gate(verdict, "conservation.bio")
+    assert bio["outcome"] == "not_evaluated"
+    assert "label" in bio["reason"]
+    assert gate(verdict, "mixing.batch_variance")["outcome"] == "pass"
+
+
+def test_values_of_another_cohort_are_refused(workspace, few):
+    with pytest.raises(BadAddress, match="other observations"):
+        judge(workspace, "mixed-up", normalized=few.normalized)

@@ -1,6 +1,6 @@
 """`make bench-real`: real sets with known truth, levelled without labels, scored with them.
 
-usage: real.py [SET ...]     sets: lung_lines (the bar), pbmc_chemistries, pancreas_baron_h1, kang_muscat
+usage: real.py [SET ...]     lung_lines (the bar), pbmc_chemistries, pancreas_baron_h1, kang_muscat
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ from levelseq.cohort.loader import GeneCounts
 from levelseq.cohort.sampler import EpochSampler
 from levelseq.errors import BadInput
 from levelseq.models.checkpoint import StoreCheckpoints
-from levelseq.models.conditional_vae import CohortMinibatches
+from levelseq.models.minibatches import CohortMinibatches
 from levelseq.models.networks import ConditionalVAE
 from levelseq.models.saving import read_metrics
 from levelseq.models.training import Progress, TrainingPlan, train_network

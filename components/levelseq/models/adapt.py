@@ -13,8 +13,9 @@ from sklearn.neighbors import NearestNeighbors
 
 from levelseq.cohort import BatchTree, Cohort, content_key, open_cohort
 from levelseq.cohort.loader import GeneCounts
-from levelseq.models.conditional_vae import CohortMinibatches, VaeModel
+from levelseq.models.conditional_vae import VaeModel
 from levelseq.models.expectation import kind_profiles, kinds_of, observed_and_expected
+from levelseq.models.minibatches import CohortMinibatches
 from levelseq.models.saving import (
     MODEL,
     SCHEMA,
@@ -129,7 +130,12 @@ def adapt_vae(model: VaeModel, cohort: Cohort, obs: pd.DataFrame) -> VaeModel:
         minibatches = adapted.minibatches(counts, obs)
         kinds = kinds_of(model)
         for leaf in np.unique(codes if known.all() else codes[~known]):
-            _fit_leaf(adapted, minibatches, kinds, int(leaf), np.flatnonzero(codes == leaf))
+            rows = np.flatnonzero(codes == leaf)
+            _fit_leaf(adapted, minibatches, kinds, int(leaf), rows)
+            place = adapted.place.with_residual_of(
+                adapted.network, adapted.space, minibatches, rows, int(leaf)
+            )
+            adapted = replace(adapted, place=place)
     return adapted
 
 

@@ -11,7 +11,6 @@ from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
-import scipy.sparse as sp
 import torch
 from torch import Tensor
 
@@ -19,70 +18,15 @@ from levelseq.cohort import BatchTree, Cohort
 from levelseq.cohort.gene_space import GeneSpace
 from levelseq.cohort.loader import GeneCounts
 from levelseq.models.anchors import Anchors
+from levelseq.models.embedding import Embedding, encoded
 from levelseq.models.levelled import Levelled, LevelledShard
+from levelseq.models.minibatches import CohortMinibatches, blocks, device
 from levelseq.models.networks import ConditionalVAE, Minibatch
 
-__all__ = ["CohortMinibatches", "VaeModel", "blocks", "device", "levelled_expression"]
+__all__ = ["VaeModel"]
 
 Path = tuple[str, ...]
-BLOCK = 2048
 DRAWS = 40
-THINNED_TO = (0.5, 1.0)
-RESIDUAL_KEPT = 0.3
-
-
-def device() -> torch.device:
-    """The accelerator if there is one."""
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-
-
-class CohortMinibatches:
-    """The tensors of a cohort's observations (or of some `rows`) for one gene space and tree."""
-
-    def __init__(
-        self, counts: GeneCounts, node_SL: Any, mean_scaled_G: Any | None = None, rows: Any = None
-    ) -> None:
-        self._counts = counts
-        self._nodes = torch.as_tensor(node_SL)
-        self._fill = torch.as_tensor(mean_scaled_G) if mean_scaled_G is not None else None
-        self._rows = np.arange(counts.shape[0]) if rows is None else rows
-        self._device = device()
-
-    def __len__(self) -> int:
-        return len(self._rows)
-
-    def measured(self) -> Tensor:
-        """(G,) 1 for genes that every deposit of the cohort measured."""
-        return torch.as_tensor(self._counts.measured, dtype=torch.float32)
-
-    def tensors(self, observations: Any, thinning: np.random.Generator | None = None) -> Minibatch:
-        """What the network is shown of the observations.
-
-        Args:
-            observations: numbers of the observations.
-            thinning: the encoder sees a random share of each cell's counts, so that it learns to
-                place a cell where a deeper sequenced one of its kind lies; None: all counts.
-        """
-        rows = self._rows[observations]
-        counts = self._counts.rows(rows)
-        scaled = counts.copy()
-        factors = self._counts.size_factors[rows]
-        if thinning is not None:
-            share = thinning.uniform(*THINNED_TO, size=len(rows))
-            share_of_each = np.repeat(share, np.diff(counts.indptr))
-            scaled.data = thinning.binomial(counts.data.astype(np.int64), share_of_each)
-            factors = factors * share
-        scaled.data = (scaled.data / np.repeat(factors, np.diff(counts.indptr))).astype(np.float32)
-        return self._minibatch(counts, scaled, rows)
-
-    def _minibatch(self, counts: sp.csr_matrix, scaled: sp.csr_matrix, rows: Any) -> Minibatch:
-        counts_BG = torch.from_numpy(counts.toarray()).to(self._device)
-        scaled_BG = torch.from_numpy(scaled.toarray()).to(self._device)
-        measured = None
-        if self._fill is not None and not self._counts.measured.all():
-            scaled_BG[:, ~self._counts.measured] = self._fill[~self._counts.measured].to(scaled_BG)
-            measured = self.measured().to(self._device)
-        return Minibatch(counts_BG, scaled_BG, self._nodes[rows].to(self._device), measured)
 
 
 @dataclass(frozen=True)
@@ -95,7 +39,7 @@ class VaeModel:
         tree: batches.
         anchors: a sample of the training cohort.
         mean_scaled_G: mean of counts over size factors, for genes that a later cohort lacks.
-        components: centre (G,) and loadings (G, D) of the embedding.
+        place: where cells lie in the levelled embedding.
     """
 
     KIND: ClassVar[str] = "ConditionalVAE"
@@ -105,38 +49,24 @@ class VaeModel:
     tree: BatchTree
     anchors: Anchors
     mean_scaled_G: Any
-    components: tuple[Any, Any]
+    place: Embedding
 
     def minibatches(self, counts: GeneCounts, obs: pd.DataFrame) -> CohortMinibatches:
         """The tensors of a cohort for this model; unseen nodes fall back to their parents."""
         return CohortMinibatches(counts, self.tree.node_codes(obs), self.mean_scaled_G)
 
-    def encode(self, minibatches: CohortMinibatches, observations: Any) -> Any:
-        """(S, Z) mean of each observation's latent state."""
-        self.network.eval()
-        parts = []
-        with torch.no_grad():
-            for part in blocks(observations):
-                batch = minibatches.tensors(part)
-                latent, _ = self.network.encode(batch.scaled_BG, batch.node_BL)
-                parts.append(latent.cpu().numpy())
-        return np.concatenate(parts)
-
     def embed(self, minibatches: CohortMinibatches, observations: Any) -> Any:
-        """(S, D) levelled embedding: principal components of `levelled_expression`."""
-        parts = []
-        with torch.no_grad():
-            for part in blocks(observations):
-                batch = minibatches.tensors(part)
-                latent, _ = self.network.encode(batch.scaled_BG, batch.node_BL)
-                parts.append(self.project(batch, latent))
-        return np.concatenate(parts)
+        """(S, D) where observations lie in the levelled embedding."""
+        return np.concatenate(
+            [
+                self.project(*encoded(self.network, minibatches, part))
+                for part in blocks(observations)
+            ]
+        )
 
     def project(self, batch: Minibatch, latent_BZ: Tensor) -> Any:
         """(B, D): where cells of some latent states and counts lie in the embedding."""
-        centre_G, loadings_GD = self.components
-        expression = levelled_expression(self.network, self.space, batch, latent_BZ)
-        return (expression - centre_G) @ loadings_GD
+        return self.place.project(self.network, self.space, batch, latent_BZ)
 
     def embedding(self, cohort: Cohort, obs: pd.DataFrame, *, unseen: bool = False) -> Any:
         """(S, D) levelled embedding; with `unseen` as if no leaf were known.
@@ -235,7 +165,8 @@ class VaeModel:
                 grown[: len(state[name])] = state[name]
                 state[name] = grown
         network.load_state_dict(state)
-        return replace(self, network=network.to(device()).eval(), tree=tree)
+        place = self.place.with_leaves(len(tree.leaves) - len(self.tree.leaves))
+        return replace(self, network=network.to(device()).eval(), tree=tree, place=place)
 
     def to_tensors(self) -> tuple[dict[str, Any], dict[str, Any]]:
         """Configuration and arrays, for saving."""
@@ -247,14 +178,8 @@ class VaeModel:
         state = self.network.state_dict()
         tensors = {f"network.{name}": value.cpu().numpy() for name, value in state.items()}
         anchors = {f"anchors.{name}": value for name, value in vars(self.anchors).items()}
-        centre_G, loadings_GD = self.components
-        return config, {
-            **tensors,
-            **anchors,
-            "mean_scaled_G": self.mean_scaled_G,
-            "embedding.centre_G": centre_G,
-            "embedding.loadings_GD": loadings_GD,
-        }
+        place = {f"embedding.{name}": value for name, value in vars(self.place).items()}
+        return config, {**tensors, **anchors, **place, "mean_scaled_G": self.mean_scaled_G}
 
     @classmethod
     def from_tensors(
@@ -272,32 +197,8 @@ class VaeModel:
         )
         names = ("latent", "embedding", "leaf", "distance", "noise")
         anchors = Anchors(*(tensors[f"anchors.{name}"] for name in names))
-        components = tensors["embedding.centre_G"], tensors["embedding.loadings_GD"]
+        parts = ("centre_G", "loadings_GD", "residual_NG")
+        place = Embedding(*(tensors[f"embedding.{name}"] for name in parts))
         network.eval()
         network.to(device())
-        return cls(network, space, tree, anchors, tensors["mean_scaled_G"], components)
-
-
-def levelled_expression(
-    network: ConditionalVAE, space: GeneSpace, batch: Minibatch, latent_BZ: Tensor
-) -> Any:
-    """(B, G) log expression on the root of the batch tree, most of its noise taken out.
-
-    What the decoder expects of a latent state, plus a part of what the counts show beyond it:
-    log1p of counts per 10,000, both. Decoded values alone place cells by what the model has
-    learned; the part of the residual keeps finer differences in their places too.
-    """
-    network.eval()
-    with torch.no_grad():
-        root = network.decode(latent_BZ, torch.full_like(batch.node_BL, -1))
-        own = network.decode(latent_BZ, batch.node_BL)
-        expected = torch.log1p(root.exp() * (1e4 * space.variable_share))
-        per_10k = batch.scaled_BG * (1e4 / space.reference_library)
-        shown = torch.log1p(per_10k * torch.exp(root - own))
-        levelled: Any = (expected + RESIDUAL_KEPT * (shown - expected)).cpu().numpy()
-    return levelled
-
-
-def blocks(observations: Any) -> list[Any]:
-    """Observations in parts that fit in memory."""
-    return np.array_split(observations, max(1, -(-len(observations) // BLOCK)))
+        return cls(network, space, tree, anchors, tensors["mean_scaled_G"], place)

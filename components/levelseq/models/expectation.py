@@ -14,7 +14,8 @@ from torch import Tensor
 
 from levelseq.cohort import Cohort
 from levelseq.cohort.loader import GeneCounts
-from levelseq.models.conditional_vae import CohortMinibatches, VaeModel, blocks
+from levelseq.models.conditional_vae import VaeModel
+from levelseq.models.minibatches import CohortMinibatches, blocks
 from levelseq.validate.drift import Prototypes
 
 __all__ = ["gene_shifts", "kind_profiles", "kinds_of", "observed_and_expected"]

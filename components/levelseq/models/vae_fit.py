@@ -7,19 +7,14 @@ from typing import Any
 
 import numpy as np
 import torch
-from sklearn.decomposition import PCA
 
 from levelseq.cohort import BatchTree, Cohort
 from levelseq.cohort.gene_space import GeneSpace
 from levelseq.cohort.loader import GeneCounts
 from levelseq.models.anchors import Anchors
-from levelseq.models.conditional_vae import (
-    CohortMinibatches,
-    VaeModel,
-    blocks,
-    device,
-    levelled_expression,
-)
+from levelseq.models.conditional_vae import VaeModel
+from levelseq.models.embedding import Embedding, encoded
+from levelseq.models.minibatches import CohortMinibatches, blocks, device
 from levelseq.models.networks import ConditionalVAE
 from levelseq.models.threads import one_thread
 from levelseq.models.training import Checkpoints, TrainingPlan, train_network
@@ -86,9 +81,11 @@ def fit_vae(
         )
         mean_scaled = _mean_scaled(minibatches, len(obs), len(space.variable))
         chosen = Anchors.choose(len(obs), plan.seed)
-        components = _components(network, space, minibatches, chosen)
-        unanchored = VaeModel(network, space, tree, Anchors.none(), mean_scaled, components)
-        latent = unanchored.encode(minibatches, chosen)
+        place = Embedding.fit(network, space, minibatches, chosen, len(tree.leaves))
+        unanchored = VaeModel(network, space, tree, Anchors.none(), mean_scaled, place)
+        latent = np.concatenate(
+            [encoded(network, minibatches, part)[1].cpu().numpy() for part in blocks(chosen)]
+        )
         noise = _noise(unanchored, minibatches, chosen, plan.seed)
         leaf = tree.leaf_codes(obs)[chosen]
         anchors = Anchors.of(latent, unanchored.embed(minibatches, chosen), leaf, noise)
@@ -105,25 +102,6 @@ def _mean_scaled(minibatches: CohortMinibatches, n_cells: int, n_genes: int) -> 
     for part in blocks(np.arange(n_cells)):
         total += minibatches.tensors(part).scaled_BG.double().sum(dim=0).cpu()
     return (total / n_cells).float().numpy()
-
-
-def _components(
-    network: ConditionalVAE, space: GeneSpace, minibatches: CohortMinibatches, cells: Any
-) -> Any:
-    """Centre and loadings, with a fixed sign, of the cells' levelled expression."""
-    network.eval()
-    expression = []
-    for part in blocks(cells):
-        batch = minibatches.tensors(part)
-        with torch.no_grad():
-            latent, _ = network.encode(batch.scaled_BG, batch.node_BL)
-        expression.append(levelled_expression(network, space, batch, latent))
-    x_CG = np.concatenate(expression)
-    kept = min(network.n_latent, len(x_CG) - 1)
-    fitted = PCA(kept, svd_solver="covariance_eigh").fit(x_CG)
-    loadings_GD = fitted.components_.T
-    loadings_GD *= np.sign(loadings_GD[np.abs(loadings_GD).argmax(axis=0), np.arange(kept)])
-    return fitted.mean_.astype(np.float32), loadings_GD.astype(np.float32)
 
 
 def _noise(model: VaeModel, minibatches: CohortMinibatches, cells: Any, seed: int) -> Any:

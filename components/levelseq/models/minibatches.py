@@ -1,0 +1,81 @@
+"""The tensors of a cohort's observations."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+import torch
+from torch import Tensor
+
+from levelseq.cohort.loader import GeneCounts
+from levelseq.models.networks import Minibatch
+
+__all__ = ["CohortMinibatches", "blocks", "device"]
+
+BLOCK = 2048
+THINNED_TO = (0.5, 1.0)
+
+
+def device() -> torch.device:
+    """The accelerator if there is one."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+class CohortMinibatches:
+    """The tensors of a cohort's observations (or of some `rows`) for one gene space and tree."""
+
+    def __init__(
+        self, counts: GeneCounts, node_SL: Any, mean_scaled_G: Any | None = None, rows: Any = None
+    ) -> None:
+        self._counts = counts
+        self._nodes = torch.as_tensor(node_SL)
+        self._fill = torch.as_tensor(mean_scaled_G) if mean_scaled_G is not None else None
+        self._rows = np.arange(counts.shape[0]) if rows is None else rows
+        self._device = device()
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def leaves(self) -> Any:
+        """(rows,) number of each observation's leaf, -1 where unknown."""
+        return self._nodes[self._rows, -1].numpy()
+
+    def measured(self) -> Tensor:
+        """(G,) 1 for genes that every deposit of the cohort measured."""
+        return torch.as_tensor(self._counts.measured, dtype=torch.float32)
+
+    def tensors(self, observations: Any, thinning: np.random.Generator | None = None) -> Minibatch:
+        """What the network is shown of the observations.
+
+        Args:
+            observations: numbers of the observations.
+            thinning: the encoder sees a random share of each cell's counts, so that it learns to
+                place a cell where a deeper sequenced one of its kind lies; None: all counts.
+        """
+        rows = self._rows[observations]
+        counts = self._counts.rows(rows)
+        scaled = counts.copy()
+        factors = self._counts.size_factors[rows]
+        if thinning is not None:
+            share = thinning.uniform(*THINNED_TO, size=len(rows))
+            share_of_each = np.repeat(share, np.diff(counts.indptr))
+            scaled.data = thinning.binomial(counts.data.astype(np.int64), share_of_each)
+            factors = factors * share
+        scaled.data = (scaled.data / np.repeat(factors, np.diff(counts.indptr))).astype(np.float32)
+        return self._minibatch(counts, scaled, rows)
+
+    def _minibatch(self, counts: sp.csr_matrix, scaled: sp.csr_matrix, rows: Any) -> Minibatch:
+        counts_BG = torch.from_numpy(counts.toarray()).to(self._device)
+        scaled_BG = torch.from_numpy(scaled.toarray()).to(self._device)
+        measured = None
+        if self._fill is not None and not self._counts.measured.all():
+            scaled_BG[:, ~self._counts.measured] = self._fill[~self._counts.measured].to(scaled_BG)
+            measured = self.measured().to(self._device)
+        return Minibatch(counts_BG, scaled_BG, self._nodes[rows].to(self._device), measured)
+
+
+def blocks(observations: Any) -> list[Any]:
+    """Observations in parts that fit in memory."""
+    return np.array_split(observations, max(1, -(-len(observations) // BLOCK)))

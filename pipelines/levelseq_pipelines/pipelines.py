@@ -64,15 +64,22 @@ def _map(gathered: _Gathered, given: dict[str, Any], **model: Any) -> Any:
 def _judge(gathered: _Gathered, given: dict[str, Any], mapped: Any, **model: Any) -> None:
     """Validate; recalibrate on a GPU or a small pod, as the verdict asks; enforce the outcome."""
     told = {key: gathered.told[key] for key in ("workspace", "run")}
-    own = {key: given[key] for key in ("name", "seed")}
-    judged = validate(cohort=gathered.cohort, normalized=mapped, **model, **own, **gathered.told)
+    name = given["name"]
+    judged = validate(
+        cohort=gathered.cohort,
+        normalized=mapped,
+        name=name,
+        seed=given["seed"],
+        **model,
+        **gathered.told,
+    )
     schedule(judged, FULL, cached=False)
     verdict = judged.outputs["verdict"]
     with dsl.If(judged.outputs["model_decision"] == "recalibrate", "adapt"):
-        adapted = recalibrate(verdict=verdict, **own, **told)
+        adapted = recalibrate(verdict=verdict, name=name, **told)
         schedule(adapted, GPU, cached=False)
     with dsl.Else("settle"):
-        settled = recalibrate(verdict=verdict, **own, **told)
+        settled = recalibrate(verdict=verdict, name=name, **told)
         schedule(settled, SMALL, cached=False)
     final = dsl.OneOf(adapted.outputs["address"], settled.outputs["address"])
     schedule(enforce(verdict=final, **told), SMALL, cached=False)

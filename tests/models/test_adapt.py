@@ -10,13 +10,14 @@ from levelseq.models.adapt import adapt_model, false_correction
 from levelseq.models.conditional_vae import VaeModel
 from levelseq.models.expectation import gene_shifts
 from levelseq.models.saving import load_model, read_model_json
+from levelseq.validate.drift import Prototypes, latent_shift
 
 from .conftest import Trained
 
 
 @pytest.fixture(scope="module")
 def adapted(trained: Trained) -> str:
-    return adapt_model(trained.model, trained.later, trained.workspace, 0)
+    return adapt_model(trained.model, trained.later, trained.workspace)
 
 
 def test_old_weights_stay_and_the_parent_is_named(trained: Trained, adapted: str) -> None:
@@ -46,3 +47,21 @@ def test_the_drift_is_gone(trained: Trained, adapted: str) -> None:
 
 def test_a_batch_split_at_random_hardly_moves(trained: Trained) -> None:
     assert false_correction(trained.model, trained.cohort, seed=0) < 0.1
+
+
+def test_every_leaf_of_the_embedding_lies_around_the_same_place(trained: Trained) -> None:
+    cohort = open_cohort(trained.cohort)
+    obs, model = cohort.obs(), load_model(trained.model)
+    runs = obs["run"].astype(str).to_numpy()
+    places = model.embedding(cohort, obs)
+    apart = np.stack([places[runs == run].mean(axis=0) for run in np.unique(runs)])
+    assert np.linalg.norm(apart.std(axis=0)) < 0.15 * np.linalg.norm(places.std(axis=0))
+
+
+def test_an_adapted_leaf_lies_nearer_to_the_anchors(trained: Trained, adapted: str) -> None:
+    later = open_cohort(trained.later)
+    old, new = load_model(trained.model), load_model(adapted)
+    kinds = Prototypes.of(old.anchors.embedding, old.anchors.noise)
+    before = latent_shift(old.embedding(later, later.obs()), kinds)
+    after = latent_shift(new.embedding(later, later.obs()), kinds)
+    assert after < before

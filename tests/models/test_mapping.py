@@ -10,6 +10,7 @@ import pytest
 import scipy.sparse as sp
 
 from levelseq.cohort import open_cohort, open_normalized
+from levelseq.cohort.export import export
 from levelseq.errors import BadAddress, BadInput, BadOption
 from levelseq.ingest import plan
 from levelseq.ingest import step as ingest
@@ -146,3 +147,30 @@ def test_a_folder_without_model_json_is_no_model(trained: Trained, tmp_path: Pat
         "model.safetensors",
     ]
     assert read_model_json(trained.model)["class"] == "ConditionalVAE"
+
+
+def test_a_cohort_that_lacks_a_few_genes_is_mapped_without_them_and_exported(
+    trained: Trained, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shard = next(open_cohort(trained.cohort).shards())
+    own = shard[(shard.obs["run"] == "run1").to_numpy(), 12:].copy()
+    own.obs_names = [name.split(":")[1] for name in own.obs_names]
+    own.obs = own.obs[["site", "run"]]
+    own.var = own.var[[]]
+    own.write_h5ad(tmp_path / "few.h5ad")
+    planned = plan.run(IngestParams(batch="site>run"), [str(tmp_path / "few.h5ad")], str(tmp_path))
+    cohort = ingest.run(planned, str(tmp_path))
+    address = map_cohort(NormalizeParams(), cohort, trained.model, str(tmp_path))
+    levelled = open_normalized(address)
+    missing = set(load_model(trained.model).space.variable) & set(shard.var_names[:12])
+    assert missing
+    assert levelled.manifest["missing_genes"] == len(missing)
+    assert not missing & set(levelled.var().index)
+    assert "genes of the model that not every deposit has" in capsys.readouterr().err
+    whole = open_normalized(
+        map_cohort(NormalizeParams(), trained.cohort, trained.model, trained.workspace)
+    )
+    run1 = (whole.obs()["run"] == "run1").to_numpy()
+    near = np.linalg.norm(levelled.embedding() - whole.embedding()[run1], axis=1)
+    assert np.median(near) < 0.5 * np.median(np.linalg.norm(whole.embedding(), axis=1))
+    assert export(address, str(tmp_path / "out.h5ad")).endswith("out.h5ad")

@@ -66,7 +66,7 @@ def network_for(setting: tuple[GeneCounts, CohortMinibatches, list[int]]) -> Con
 
 def trained_weights(setting, checkpoints: StoreCheckpoints | None) -> dict[str, torch.Tensor]:
     network = network_for(setting)
-    train_network(network, setting[1], PLAN, list(network.parameters()), checkpoints)
+    train_network(network, setting[1], PLAN, checkpoints)
     return network.state_dict()
 
 
@@ -106,7 +106,7 @@ def test_the_held_out_loss_falls(trained: Trained) -> None:
 def test_patience_ends_training(setting) -> None:
     plan = TrainingPlan(4000, 64, 0.0, 1, 3, seed=3)
     network = network_for(setting)
-    progress = train_network(network, setting[1], plan, list(network.parameters()))
+    progress = train_network(network, setting[1], plan)
     assert progress.step < 200
 
 
@@ -115,7 +115,7 @@ def test_a_loss_that_is_not_a_number_ends_in_one_line(setting) -> None:
     with torch.no_grad():
         network.decoder_out.bias[0] = float("nan")
     with pytest.raises(BadInput, match="the training loss is nan at step 0"):
-        train_network(network, setting[1], PLAN, list(network.parameters()))
+        train_network(network, setting[1], PLAN)
 
 
 def test_every_cell_is_read_once_an_epoch_whatever_step_one_starts_at() -> None:

@@ -68,7 +68,7 @@ def test_a_classical_model_levels_maps_and_adapts(small: tuple[str, str, str]) -
     runs = after.obs["run"].astype(str).to_numpy()
     assert between(after.X, runs) < 0.3 * between(raw, runs)
     unadapted = open_normalized(map_cohort(NormalizeParams(), later, model, w)).embedding()
-    adapted = adapt_model(model, later, w, 0)
+    adapted = adapt_model(model, later, w)
     moved = open_normalized(map_cohort(NormalizeParams(), later, adapted, w)).embedding()
     centre = load_model(model).anchors.embedding.mean(axis=0)
     far, near = (np.linalg.norm(e.mean(axis=0) - centre) for e in (unadapted, moved))

@@ -53,7 +53,11 @@ class GeneSpace:
     def from_tsv(cls, content: bytes, reference_library: float) -> GeneSpace:
         """The table that `as_tsv` wrote."""
         table = pd.read_csv(
-            io.BytesIO(content), sep="\t", index_col="gene_id", dtype={"gene_id": str}
+            io.BytesIO(content),
+            sep="\t",
+            index_col="gene_id",
+            dtype={"gene_id": str},
+            keep_default_na=False,
         )
         return cls(table, reference_library)
 

@@ -16,6 +16,7 @@ from levelseq.cohort.loader import GeneCounts
 from levelseq.models.conditional_vae import VaeModel
 from levelseq.models.expectation import kind_profiles, kinds_of, observed_and_expected
 from levelseq.models.minibatches import CohortMinibatches
+from levelseq.models.networks import NodeEffects
 from levelseq.models.saving import (
     MODEL,
     SCHEMA,
@@ -32,24 +33,23 @@ from levelseq.validate.drift import Prototypes
 __all__ = ["adapt", "adapt_model", "false_correction"]
 
 NEIGHBOURS = 15
+FEWEST_TO_SPLIT = 4
 ROUNDS = 10
 PRIOR_COUNTS = 4.0
 
 
-def adapt_model(model: str, cohort: str, workspace: str, seed: int) -> str:
+def adapt_model(model: str, cohort: str, workspace: str) -> str:
     """Fit effects for a cohort's new leaves; no other weight of the model changes.
 
-    Latent states of observations of the old leaves stay as they are. When the cohort has no new
-    leaf, its leaves' effects are fitted again, from where they were.
+    Observations of the old leaves stay where they are. When the cohort has no new leaf, its own
+    leaves' effects are fitted anew.
 
     Returns:
         The address of the new model, whose parent is the old one; at once when it is there.
     """
     opened = open_cohort(cohort)
     parent = read_model_json(model)
-    key = content_key(
-        {"parent": parent["key"], "cohort": opened.fingerprint, "seed": seed, "schema": SCHEMA}
-    )
+    key = content_key({"parent": parent["key"], "cohort": opened.fingerprint, "schema": SCHEMA})
     folder = join(workspace, "models", key)
     store = open_store(folder)
     if store.exists(MODEL):
@@ -58,7 +58,7 @@ def adapt_model(model: str, cohort: str, workspace: str, seed: int) -> str:
     adapted = adapt(loaded, opened, opened.obs())
     manifest = {
         "key": key,
-        "params": {**parent["params"], "adapted_with_seed": seed},
+        "params": parent["params"],
         "cohort": opened.fingerprint,
         "parent": parent["key"],
     }
@@ -82,29 +82,42 @@ def false_correction(model: str, cohort: str, seed: int) -> float:
 
     The model adapts to the largest batch as one new leaf, and to its two random halves as two. A
     cell has moved when it lies farther from where it was than its 15th nearest neighbour.
+
+    Returns:
+        NaN when the largest batch has fewer than four observations.
     """
     loaded, opened = load_model(model), open_cohort(cohort)
-    obs, tree = opened.obs(), loaded.tree.with_leaves_of(opened.obs())
-    codes = tree.leaf_codes(obs)
-    largest = int(np.bincount(codes).argmax())
-    rows = np.flatnonzero(codes == largest)
+    obs = opened.obs()
+    codes = loaded.tree.with_leaves_of(obs).leaf_codes(obs)
+    rows = np.flatnonzero(codes == int(np.bincount(codes).argmax()))
+    if len(rows) < FEWEST_TO_SPLIT:
+        return float("nan")
     half = np.random.default_rng([seed, 4]).permutation(rows)[: len(rows) // 2]
-    whole = _renamed(obs, tree, {f"{tree.leaves[largest][-1]} again": rows})
-    split = _renamed(whole, tree, {f"{tree.leaves[largest][-1]} half": half})
-    one = adapt(loaded, opened, whole).embedding(opened, whole)[rows]
-    two = adapt(loaded, opened, split).embedding(opened, split)[rows]
-    neighbours = min(NEIGHBOURS, len(rows) - 1)
-    search = NearestNeighbors(n_neighbors=neighbours).fit(one)
+    whole = _renamed(_all_known(obs, loaded.tree, rows), loaded.tree, rows, "again")
+    split = _renamed(whole, loaded.tree, half, "half")
+    one = adapt(loaded, opened, whole).embedding(opened, whole, rows)
+    two = adapt(loaded, opened, split).embedding(opened, split, rows)
+    search = NearestNeighbors(n_neighbors=min(NEIGHBOURS, len(rows) - 1)).fit(one)
     reach = search.kneighbors()[0][:, -1]
     return float((np.linalg.norm(two - one, axis=1) > reach).mean())
 
 
-def _renamed(obs: pd.DataFrame, tree: BatchTree, names: dict[str, Any]) -> pd.DataFrame:
-    """The observations with other values on the tree's last level for some rows."""
+def _all_known(obs: pd.DataFrame, tree: BatchTree, rows: Any) -> pd.DataFrame:
+    """The observations, those outside `rows` on a known leaf: nothing is fitted to them."""
+    known = obs.copy()
+    others = np.setdiff1d(np.arange(len(obs)), rows)
+    for level, value in zip(tree.levels, tree.leaves[0]):
+        column = known[level].astype(str).to_numpy(dtype=object)
+        column[others] = value
+        known[level] = column
+    return known
+
+
+def _renamed(obs: pd.DataFrame, tree: BatchTree, rows: Any, suffix: str) -> pd.DataFrame:
+    """The observations with a new leaf for some rows, beside the one they have."""
     renamed = obs.copy()
     leaf = renamed[tree.levels[-1]].astype(str).to_numpy(dtype=object)
-    for name, rows in names.items():
-        leaf[rows] = name
+    leaf[rows] = [f"{name} {suffix}" for name in leaf[rows]]
     renamed[tree.levels[-1]] = leaf
     return renamed
 
@@ -142,10 +155,12 @@ def adapt_vae(model: VaeModel, cohort: Cohort, obs: pd.DataFrame) -> VaeModel:
 def _fit_leaf(
     model: VaeModel, minibatches: CohortMinibatches, kinds: Prototypes, leaf: int, rows: Any
 ) -> None:
-    """Set one leaf's gene effects in place."""
+    """Set one leaf's gene effects in place; it has no others, as a leaf that was trained on has."""
     table = model.network.gene_nodes.levels[-1]
     parent = torch.as_tensor(_parent_nodes(model, leaf)).to(table.device)
     with torch.no_grad():
+        for effects in (m for m in model.network.modules() if isinstance(m, NodeEffects)):
+            effects.levels[-1][leaf] = 0.0
         profile_PG = kind_profiles(model, kinds, parent)
         for _ in range(ROUNDS):
             observed, expected = observed_and_expected(model, minibatches, kinds, profile_PG, rows)

@@ -18,7 +18,7 @@ import scipy.sparse as sp
 
 from levelseq.cohort import BatchTree, Cohort
 from levelseq.cohort.gene_space import GeneSpace
-from levelseq.errors import BadInput
+from levelseq.errors import BadInput, BadOption
 from levelseq.models.anchors import Anchors
 from levelseq.models.levelled import Levelled, LevelledShard
 from levelseq.normalize import combat, log1p_cpm, size_factors
@@ -60,19 +60,24 @@ class ClassicalModel:
         self, cohort: Cohort, reference: Path, *, interval: bool = False
     ) -> Iterator[LevelledShard]:
         """Each shard's observations, levelled; samples of an unseen leaf keep its effect."""
+        if interval:
+            raise BadOption(
+                "the classical model has no posterior to draw an interval from",
+                where="--interval",
+                do="leave it out, or train with --model-class vae",
+            )
         start = 0
         factors_S, x_SG = self.log_values(cohort)
         obs = cohort.obs()
         z_SK = self._covariates(obs)
         codes = self._batch_codes(obs)
         level_SG = self._levelled(x_SG, codes, z_SK)
-        latent = self.components(level_SG)
+        places = self.components(level_SG)
         values = self._on_reference(level_SG, z_SK, reference)
-        score = self.anchors.support(latent)
+        score = self.anchors.support(places)
         for shard in cohort.shards():
             rows = slice(start, start + shard.n_obs)
-            spread = (values[rows], values[rows]) if interval else (None, None)
-            levelled = Levelled(latent[rows], values[rows], score[rows], *spread)
+            levelled = Levelled(places[rows], values[rows], score[rows])
             yield LevelledShard(shard.obs, factors_S[rows], levelled)
             start += shard.n_obs
 
@@ -103,31 +108,38 @@ class ClassicalModel:
         """(S, Z) principal components of levelled values."""
         return ((level_SG - self.centre_G) @ self.loadings_GZ).astype(np.float32)
 
-    def embedding(self, cohort: Cohort, obs: pd.DataFrame, *, unseen: bool = False) -> Any:
+    def embedding(
+        self, cohort: Cohort, obs: pd.DataFrame, rows: Any = None, *, unseen: bool = False
+    ) -> Any:
         """(S, Z) principal components; with `unseen` every leaf keeps its effect.
 
         Args:
             cohort: where the counts are.
             obs: its observations; their leaves may differ from the cohort's own.
+            rows: numbers of the observations asked for; None: all.
             unseen: as if no leaf were known.
         """
         x_SG = self.log_values(cohort)[1]
-        if unseen:
-            return self.components(x_SG)
-        return self.components(self._levelled(x_SG, self._batch_codes(obs), self._covariates(obs)))
+        if not unseen:
+            x_SG = self._levelled(x_SG, self._batch_codes(obs), self._covariates(obs))
+        return self.components(x_SG if rows is None else x_SG[rows])
 
     def adapted(self, cohort: Cohort, obs: pd.DataFrame) -> ClassicalModel:
-        """This model with the shift and scale of the observations' new leaves."""
+        """This model with the shift and scale of the observations' new leaves.
+
+        Without a new leaf those of the observations' own leaves are estimated again.
+        """
         tree = self.tree.with_leaves_of(obs)
-        new = [">".join(leaf) for leaf in tree.leaves[len(self.tree.leaves) :]]
-        if not new:
-            return self
+        paths = _leaf_paths(tree, obs)
+        fitted = [">".join(leaf) for leaf in tree.leaves[len(self.tree.leaves) :]]
+        fitted = fitted or sorted(set(paths))
         x_SG, z_SK = self.log_values(cohort)[1], self._covariates(obs)
-        codes = Design(_leaf_paths(tree, obs)).batch_codes(new)
+        codes = Design(paths).batch_codes(fitted)
         rows = codes >= 0
-        moments = Moments(len(new), x_SG.shape[1], z_SK.shape[1])
+        moments = Moments(len(fitted), x_SG.shape[1], z_SK.shape[1])
         moments.add(x_SG[rows], codes[rows], z_SK[rows])
-        return replace(self, tree=tree, levels=combat.extend(self.levels, moments, new))
+        levels = combat.extend(_without(self.levels, fitted), moments, fitted)
+        return replace(self, tree=tree, levels=levels)
 
     def to_tensors(self) -> tuple[dict[str, Any], dict[str, Any]]:
         """Configuration and arrays, for saving."""
@@ -195,6 +207,17 @@ class ClassicalModel:
         return np.maximum(np.where(adjusted, moved, level_SG), 0).astype(np.float32)
 
 
+def _without(levels: combat.State, batches: list[str]) -> combat.State:
+    keep = [number for number, name in enumerate(levels.batches) if name not in batches]
+    return replace(
+        levels,
+        batches=tuple(levels.batches[number] for number in keep),
+        gamma_BG=levels.gamma_BG[keep],
+        delta_BG=levels.delta_BG[keep],
+        adjusted_BG=levels.adjusted_BG[keep],
+    )
+
+
 def _leaf_paths(tree: BatchTree, obs: pd.DataFrame) -> list[str]:
     columns = [obs[level].astype(str) for level in tree.levels]
     return [">".join(path) for path in zip(*columns)]
@@ -202,8 +225,12 @@ def _leaf_paths(tree: BatchTree, obs: pd.DataFrame) -> list[str]:
 
 def _chunks(cohort: Cohort, genes: Any) -> Chunks:
     def read() -> Iterator[Chunk]:
+        start = 1
         for shard in cohort.shards():
-            yield Chunk(sp.csr_matrix(shard.X)[:, genes], list(shard.obs_names))
+            # Numbers, since cell ids hold barcodes and messages go to logs.
+            numbers = [str(start + i) for i in range(shard.n_obs)]
+            yield Chunk(sp.csr_matrix(shard.X)[:, genes], numbers)
+            start += shard.n_obs
 
     return read
 

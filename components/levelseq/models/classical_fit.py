@@ -62,7 +62,8 @@ def _principal_components(x_SG: Any) -> tuple[Any, Any, float]:
     """Centre, loadings with a fixed sign, and the share of variance that they hold."""
     centre_G = x_SG.mean(axis=0)
     _, singular, right = np.linalg.svd(x_SG - centre_G, full_matrices=False)
-    kept = max(1, min(COMPONENTS, len(x_SG) - 1))
+    kept = max(1, min(COMPONENTS, len(x_SG) - 1, x_SG.shape[1]))
     loadings_GZ = right[:kept].T
     loadings_GZ *= np.sign(loadings_GZ[np.abs(loadings_GZ).argmax(axis=0), np.arange(kept)])
-    return centre_G, loadings_GZ, float((singular[:kept] ** 2).sum() / (singular**2).sum())
+    held = (singular[:kept] ** 2).sum() / max(float((singular**2).sum()), 1e-300)
+    return centre_G, loadings_GZ, float(held)

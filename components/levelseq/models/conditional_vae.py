@@ -68,12 +68,15 @@ class VaeModel:
         """(B, D): where cells of some latent states and counts lie in the embedding."""
         return self.place.project(self.network, self.space, batch, latent_BZ)
 
-    def embedding(self, cohort: Cohort, obs: pd.DataFrame, *, unseen: bool = False) -> Any:
+    def embedding(
+        self, cohort: Cohort, obs: pd.DataFrame, rows: Any = None, *, unseen: bool = False
+    ) -> Any:
         """(S, D) levelled embedding; with `unseen` as if no leaf were known.
 
         Args:
             cohort: where the counts are.
             obs: its observations; their leaves may differ from the cohort's own.
+            rows: numbers of the observations asked for; None: all.
             unseen: every observation is taken for its leaf's parent's mean.
         """
         nodes = self.tree.node_codes(obs)
@@ -81,7 +84,7 @@ class VaeModel:
             nodes[:, -1] = -1
         with GeneCounts(cohort, self.space) as counts:
             minibatches = CohortMinibatches(counts, nodes, self.mean_scaled_G)
-            return self.embed(minibatches, np.arange(len(obs)))
+            return self.embed(minibatches, np.arange(len(obs)) if rows is None else rows)
 
     def levelled(
         self, cohort: Cohort, reference: Path, *, interval: bool = False
@@ -142,9 +145,10 @@ class VaeModel:
         values = [corrected(latent)]
         if interval:
             spread = (log_variance / 2).exp()
-            draws = torch.stack(
-                [corrected(latent + spread * torch.randn_like(latent)) for _ in range(DRAWS)]
-            )
+            # Seeded by the rows, so that the same cohort has the same interval every time.
+            noise = torch.Generator().manual_seed(int(part[0]))
+            normal = torch.randn((DRAWS, *latent.shape), generator=noise).to(latent)
+            draws = torch.stack([corrected(latent + spread * draw) for draw in normal])
             values += [draws.quantile(0.05, dim=0), draws.quantile(0.95, dim=0)]
         return (self.project(batch, latent), *(v.cpu().numpy() for v in values))
 

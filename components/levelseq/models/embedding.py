@@ -60,7 +60,7 @@ class Embedding:
                 for part in blocks(chosen)
             ]
         )
-        kept = min(network.n_latent, len(x_CG) - 1)
+        kept = min(network.n_latent, *x_CG.shape)
         fitted = PCA(kept, svd_solver="covariance_eigh").fit(x_CG)
         loadings_GD = fitted.components_.T
         loadings_GD *= np.sign(loadings_GD[np.abs(loadings_GD).argmax(axis=0), np.arange(kept)])

@@ -52,7 +52,7 @@ def observed_and_expected(
         expected += (library_B1 * profile_PG[torch.as_tensor(kind_B)]).sum(dim=0)
     measured_G = minibatches.measured().to(expected.device)
     expected *= measured_G
-    return observed, expected * (observed.sum() / expected.sum())
+    return observed, expected * (observed.sum() / expected.sum().clamp(min=1e-12))
 
 
 def gene_shifts(

@@ -20,7 +20,7 @@ from levelseq.cohort import (
 )
 from levelseq.errors import BadOption
 from levelseq.models.levelled import LevelledShard
-from levelseq.models.saving import load_model, read_metrics, read_model_json
+from levelseq.models.saving import MODEL, load_model, read_metrics, read_model_json
 from levelseq.normalize.params import NormalizeParams
 from levelseq.progress import notice, stage
 from levelseq.store import join, open_store
@@ -44,7 +44,7 @@ def map_cohort(params: NormalizeParams, cohort: str, model: str, workspace: str)
             where="--output-genes",
             do="leave it out, or raise --n-variable-genes before training",
         )
-    opened = open_cohort(cohort)
+    opened, model = open_cohort(cohort), open_store(model.removesuffix(f"/{MODEL}")).address
     key = content_key(
         {
             "cohort": opened.fingerprint,
@@ -60,9 +60,10 @@ def map_cohort(params: NormalizeParams, cohort: str, model: str, workspace: str)
     loaded = load_model(model)
     _name_new_leaves(opened, loaded.tree)
     reference = loaded.tree.find_leaf(params.reference_batch or read_metrics(model)["largest_leaf"])
-    variable = pd.DataFrame({"variable": True}, index=pd.Index(loaded.space.variable))
+    measured = loaded.space.measured_in(opened)[1]
+    _name_missing_genes(measured)
     shards = [
-        write_shard(store, shard_path(number), _as_anndata(part, variable))
+        write_shard(store, shard_path(number), _as_anndata(part, loaded.space.variable, measured))
         for number, part in enumerate(loaded.levelled(opened, reference, interval=params.interval))
     ]
     on = loaded.tree.leaf_name(reference)
@@ -74,6 +75,7 @@ def map_cohort(params: NormalizeParams, cohort: str, model: str, workspace: str)
         "model": model,
         "reference_batch": on,
         "genes": "variable",
+        "missing_genes": int((~measured).sum()),
         "unit": "log1p CPM",
         "shards": shards,
     }
@@ -106,18 +108,29 @@ def _name_new_leaves(cohort: Cohort, tree: BatchTree) -> None:
         )
 
 
-def _as_anndata(part: LevelledShard, variable: pd.DataFrame) -> ad.AnnData:
+def _name_missing_genes(measured: Any) -> None:
+    missing = int((~measured).sum())
+    if missing:
+        notice(
+            "normalize",
+            "genes of the model that not every deposit has: they get no values, and the model "
+            "takes their mean",
+            genes=missing,
+        )
+
+
+def _as_anndata(part: LevelledShard, genes: list[str], measured: Any) -> ad.AnnData:
     levelled = part.levelled
     obs = part.obs.copy()
     obs["size_factor"] = part.size_factors
     obs["score"] = levelled.score
     bounds: dict[str, Any] = {}
     if levelled.lower is not None:
-        bounds = {"lower": levelled.lower, "upper": levelled.upper}
+        bounds = {"lower": levelled.lower[:, measured], "upper": levelled.upper[:, measured]}
     return ad.AnnData(
-        X=levelled.values,
+        X=levelled.values[:, measured],
         obs=obs,
-        var=variable,
+        var=pd.DataFrame({"variable": True}, index=pd.Index(genes)[measured]),
         obsm={"X_level": levelled.embedding},
         layers=bounds,
     )

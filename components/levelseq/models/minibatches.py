@@ -24,23 +24,20 @@ def device() -> torch.device:
 
 
 class CohortMinibatches:
-    """The tensors of a cohort's observations (or of some `rows`) for one gene space and tree."""
+    """The tensors of a cohort's observations for one gene space and tree."""
 
-    def __init__(
-        self, counts: GeneCounts, node_SL: Any, mean_scaled_G: Any | None = None, rows: Any = None
-    ) -> None:
+    def __init__(self, counts: GeneCounts, node_SL: Any, mean_scaled_G: Any | None = None) -> None:
         self._counts = counts
         self._nodes = torch.as_tensor(node_SL)
         self._fill = torch.as_tensor(mean_scaled_G) if mean_scaled_G is not None else None
-        self._rows = np.arange(counts.shape[0]) if rows is None else rows
         self._device = device()
 
     def __len__(self) -> int:
-        return len(self._rows)
+        return self._counts.shape[0]
 
     def leaves(self) -> Any:
-        """(rows,) number of each observation's leaf, -1 where unknown."""
-        return self._nodes[self._rows, -1].numpy()
+        """(S,) number of each observation's leaf, -1 where unknown."""
+        return self._nodes[:, -1].numpy()
 
     def measured(self) -> Tensor:
         """(G,) 1 for genes that every deposit of the cohort measured."""
@@ -54,17 +51,16 @@ class CohortMinibatches:
             thinning: the encoder sees a random share of each cell's counts, so that it learns to
                 place a cell where a deeper sequenced one of its kind lies; None: all counts.
         """
-        rows = self._rows[observations]
-        counts = self._counts.rows(rows)
+        counts = self._counts.rows(observations)
         scaled = counts.copy()
-        factors = self._counts.size_factors[rows]
+        factors = self._counts.size_factors[observations]
         if thinning is not None:
-            share = thinning.uniform(*THINNED_TO, size=len(rows))
+            share = thinning.uniform(*THINNED_TO, size=len(observations))
             share_of_each = np.repeat(share, np.diff(counts.indptr))
             scaled.data = thinning.binomial(counts.data.astype(np.int64), share_of_each)
             factors = factors * share
         scaled.data = (scaled.data / np.repeat(factors, np.diff(counts.indptr))).astype(np.float32)
-        return self._minibatch(counts, scaled, rows)
+        return self._minibatch(counts, scaled, observations)
 
     def _minibatch(self, counts: sp.csr_matrix, scaled: sp.csr_matrix, rows: Any) -> Minibatch:
         counts_BG = torch.from_numpy(counts.toarray()).to(self._device)

@@ -1,4 +1,4 @@
-"""The training loop: one for training from scratch and for adapting to new leaves."""
+"""The training loop."""
 
 from __future__ import annotations
 
@@ -63,7 +63,6 @@ class TrainingPlan:
     warmup_steps: int
     patience: int
     seed: int
-    kl_weight: float = 1.0
 
 
 @dataclass
@@ -87,7 +86,6 @@ def train_network(
     network: ConditionalVAE,
     minibatches: Minibatches,
     plan: TrainingPlan,
-    trainable: list[torch.nn.Parameter],
     checkpoints: Checkpoints | None = None,
 ) -> Progress:
     """Train until the held-out loss stops falling or the planned steps are done.
@@ -100,7 +98,7 @@ def train_network(
     """
     fitted, held_out = split(len(minibatches), plan.seed)
     sampler = EpochSampler(fitted, plan.batch_size, plan.seed)
-    optimizer = torch.optim.Adam(trainable, lr=plan.learning_rate, eps=0.01)
+    optimizer = torch.optim.Adam(network.parameters(), lr=plan.learning_rate, eps=0.01)
     progress = (checkpoints.load(network, optimizer) if checkpoints else None) or Progress()
     while progress.step < plan.steps and not _patience_is_over(progress, plan, sampler):
         network.train()
@@ -140,7 +138,7 @@ def _train_step(
         group["lr"] = plan.learning_rate * (0.05 + 0.95 * (1 + np.cos(np.pi * done)) / 2)
     batch = minibatches.tensors(observations, np.random.default_rng([plan.seed, step]))
     reconstruction, divergence = network.losses(batch, sampled=True)
-    kl_weight = plan.kl_weight * min(1.0, (step + 1) / max(1, plan.warmup_steps))
+    kl_weight = min(1.0, (step + 1) / max(1, plan.warmup_steps))
     loss = (reconstruction + kl_weight * divergence).mean() + network.penalty() / len(minibatches)
     if not torch.isfinite(loss):
         raise BadInput(

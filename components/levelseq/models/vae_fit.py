@@ -76,9 +76,7 @@ def fit_vae(
             settings.dropout,
         ).to(device())
         minibatches = CohortMinibatches(counts, tree.node_codes(obs))
-        progress = train_network(
-            network, minibatches, plan, list(network.parameters()), checkpoints
-        )
+        progress = train_network(network, minibatches, plan, checkpoints)
         mean_scaled = _mean_scaled(minibatches, len(obs), len(space.variable))
         chosen = Anchors.choose(len(obs), plan.seed)
         place = Embedding.fit(network, space, minibatches, chosen, len(tree.leaves))

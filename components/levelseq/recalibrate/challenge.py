@@ -27,7 +27,7 @@ def adapted(params: RecalibrateParams, first: Json, workspace: str, name: str) -
     """The champion with new effects for the cohort's leaves, judged as the champion was.
 
     Args:
-        params: the seed.
+        params: not needed here; a seam's signature.
         first: the first verdict; its cohort, values and model are in the workspace.
         workspace: where the challenger and its values are written.
         name: the registry's name.
@@ -45,7 +45,7 @@ def adapted(params: RecalibrateParams, first: Json, workspace: str, name: str) -
     cohort = join(workspace, "cohorts", first["cohort"])
     champion = join(workspace, "models", first["model"])
     values = open_normalized(join(workspace, "normalized", first["normalized"]))
-    model = adapt_model(champion, cohort, workspace, params.seed)
+    model = adapt_model(champion, cohort, workspace)
     mapping = NormalizeParams(reference_batch=_reference(values, champion))
     mapped = map_cohort(mapping, cohort, model, workspace)
     found = evaluate(

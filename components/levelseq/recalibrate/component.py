@@ -19,7 +19,6 @@ def recalibrate(
     workspace: str,
     name: str,
     run: str,
-    seed: int = 0,
     score_slack: float = 0.02,
 ) -> NamedTuple("Settled", [("address", str)]):
     """Settle what becomes of the model; the only writer of the registry.

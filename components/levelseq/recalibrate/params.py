@@ -10,9 +10,8 @@ __all__ = ["RecalibrateParams"]
 
 
 class RecalibrateParams(StepParams):
-    """How a challenger is made and when it is good enough."""
+    """When a challenger is good enough."""
 
-    seed: int = Field(0, ge=0, description="seed of the challenger's training")
     score_slack: float = Field(
         0.02,
         ge=0,

@@ -1,4 +1,4 @@
-"""Settle a run: baseline, log entry, report, final verdict, champion; each once."""
+"""Settle a run: log entry, baseline, report, final verdict, champion; each once."""
 
 from __future__ import annotations
 
@@ -127,9 +127,9 @@ def _apply(
     version: str,
 ) -> None:
     verdict = settled["verdict"]
+    number = _enter(settled, registry)
     if settled["baseline"]:
         baselines.add(verdict["cohort"], _baseline(verdict))
-    number = _enter(settled, registry)
     if settled["report"]:
         store.put(REPORT, settled["report"].encode())
     store.put_if_version(file, manifest_json(verdict), version)

@@ -63,11 +63,12 @@ def run(params: TrainParams, cohort: str, normalized: str, workspace: str) -> st
     )
     folder = join(workspace, "models", key)
     store = open_store(folder)
-    if store.exists(MODEL):
-        return folder
     checkpoints = StoreCheckpoints(
         open_store(join(workspace, "checkpoints", key)), params.checkpoint_seconds
     )
+    if store.exists(MODEL):
+        checkpoints.remove()
+        return folder
     model, metrics = _fit(params, opened, values, checkpoints)
     manifest = {
         "key": key,

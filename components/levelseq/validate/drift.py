@@ -1,6 +1,6 @@
-"""Latent drift: do a batch's cells lie where cells of their kind lay when the model was trained?
+"""Drift: do a batch's cells lie where cells of their kind lay when the model was trained?
 
-Shapes: C cells of one batch, A anchor cells, Z latent dimensions.
+Shapes: C cells of one batch, A anchor cells, Z dimensions of the levelled embedding.
 """
 
 from __future__ import annotations
@@ -41,8 +41,8 @@ class Prototypes:
         """K-means with about one prototype for 50 anchors, at most 20.
 
         Args:
-            anchors: (A, Z) latent states.
-            noise: (Z,) variance of a cell's latent state under the model. It belongs to the
+            anchors: (A, Z) places in the levelled embedding.
+            noise: (Z,) variance of a cell's place under the model. It belongs to the
                 spread of a kind: in a dimension that the model does not use no shift counts.
             seed: of the k-means.
         """
@@ -86,7 +86,7 @@ def latent_shift(cells: Any, prototypes: Prototypes) -> float:
 
 @dataclass(frozen=True)
 class History:
-    """Shifts of batches that were mapped as if unseen, from the training cohort and later ones."""
+    """Shifts of batches that were mapped as if unseen, of the training cohort."""
 
     shifts: tuple[float, ...]
 

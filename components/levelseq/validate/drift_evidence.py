@@ -1,4 +1,4 @@
-"""What the drift gate is computed from: a mapped cohort, its model and the baselines."""
+"""What the drift gates are computed from: a mapped cohort and its model's history."""
 
 from __future__ import annotations
 
@@ -26,14 +26,15 @@ LEAST_EXPRESSION = 0.1
 def drift_gates(
     cohort: Cohort, normalized: Normalized, model: str, workspace: str, name: str
 ) -> list[Gate]:
-    """The drift gate of a cohort as mapped, against the model's training cohort and later ones."""
+    """The drift gates of a cohort as mapped, against the batches of the training cohort."""
     champion = Registry(workspace, name).champion()
     if champion is None or not Baselines(workspace, name).all():
-        return [not_evaluated(LATENT, "This is the first run: there is no baseline yet.")]
+        return _not_evaluated("This is the first run: there is no baseline yet.")
     manifest = read_model_json(model)
     if not _same_latent_space(workspace, manifest, str(champion["model"])):
-        reason = "A newly trained model has its own latent space; the baseline's is another."
-        return [not_evaluated(LATENT, reason)]
+        return _not_evaluated(
+            "A newly trained model has its own embedding; the baseline's is another."
+        )
     loaded, history = load_model(model), read_metrics(model)["history"]
     obs = cohort.obs()
     gates = [
@@ -57,7 +58,14 @@ def drift_gates(
                 LEAST_EXPRESSION,
             )
         )
+    else:
+        reason = "The classical model's embedding is linear: the shift in it tells all."
+        gates.append(not_evaluated(EXPRESSION, reason))
     return gates
+
+
+def _not_evaluated(reason: str) -> list[Gate]:
+    return [not_evaluated(name, reason) for name in (LATENT, EXPRESSION)]
 
 
 def _latent_shifts(model: Model, obs: pd.DataFrame, normalized: Normalized) -> dict[str, float]:

@@ -21,6 +21,11 @@ def test_the_package_offers_what_the_contract_names():
     assert all(callable(getattr(levelseq, name)) for name in offered)
 
 
+def test_what_is_offered_is_listed_before_it_is_imported():
+    code = "import levelseq; assert set(levelseq.__all__) <= set(dir(levelseq))"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
 def test_every_module_says_what_is_public_and_has_it():
     found = [*modules(levelseq), *modules(levelseq_pipelines)]
     assert len(found) > 50

@@ -33,4 +33,6 @@ class StepParams(BaseModel):
             option = "--" + ".".join(str(part) for part in first["loc"]).replace("_", "-")
             message = str(first["msg"]).removeprefix("Value error, ")
             message = message[:1].lower() + message[1:]
-            raise BadOption(f"{message}, not {first.get('input')!r}", where=option) from error
+            given = first.get("input")
+            shown = ", ".join(map(repr, given)) if isinstance(given, list) else repr(given)
+            raise BadOption(f"{message}, not {shown}", where=option) from error

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from kfp import compiler
 
+from levelseq.errors import BadAddress
 from levelseq_pipelines.pipelines import PIPELINES
 
 __all__ = ["compile_all", "compiled_yaml", "without_comments"]
@@ -21,8 +22,19 @@ def compiled_yaml(pipeline: str) -> str:
 
 
 def compile_all(folder: Path) -> list[Path]:
-    """Write every pipeline's YAML into a folder; the files written."""
-    folder.mkdir(parents=True, exist_ok=True)
+    """Write every pipeline's YAML into a folder; the files written.
+
+    Raises:
+        BadAddress: the folder is a file, or cannot be made.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise BadAddress(
+            f"is no folder to write into: {error.strerror}",
+            where=str(folder),
+            do="choose another --out",
+        ) from error
     files = []
     for pipeline in PIPELINES:
         files.append(folder / f"{pipeline}.yaml")

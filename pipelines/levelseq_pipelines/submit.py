@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -38,9 +39,12 @@ def submit(
         if split_scheme(address)[0] == "file":
             raise BadOption("is a path of this machine", where=address, do="use an object store")
     try:
-        client = kfp.Client(
-            host=host, namespace=namespace or "kubeflow", credentials=_mounted_credentials()
-        )
+        with warnings.catch_warnings():
+            # kfp warns at every start that it is for servers of version 2.
+            warnings.simplefilter("ignore", FutureWarning)
+            client = kfp.Client(
+                host=host, namespace=namespace or "kubeflow", credentials=_mounted_credentials()
+            )
         with tempfile.TemporaryDirectory(prefix="levelseq-") as scratch:
             package = Path(scratch) / f"{pipeline}.yaml"
             package.write_text(compiled_yaml(pipeline), encoding="utf-8")

@@ -17,7 +17,7 @@ import scipy.io
 import scipy.sparse as sp
 
 from levelseq.cohort import Cohort, open_cohort
-from levelseq.ingest import plan, step
+from levelseq.ingest import step
 from levelseq.ingest.params import IngestParams
 
 
@@ -108,8 +108,7 @@ class Ingesting:
 
     def __call__(self, deposits: list[str], **choices: Any) -> Cohort:
         params = IngestParams.checked(**choices)
-        address = plan.run(params, deposits, self.workspace)
-        return open_cohort(step.run(address, self.workspace))
+        return open_cohort(step.run_deposits(params, deposits, self.workspace))
 
 
 @pytest.fixture

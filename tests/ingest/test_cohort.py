@@ -73,7 +73,7 @@ def test_a_level_with_one_value_is_dropped_with_a_notice(study, ingest, capsys) 
     assert cohort.batch_levels == ["site", "library"]
     assert "country" in cohort.obs()
     notices = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
-    assert [n["level"] for n in notices if n["message"].startswith("batch level")] == ["country"]
+    assert [n["column"] for n in notices if n["message"].startswith("batch level")] == ["country"]
 
 
 def test_keep_rules_all_hold_and_what_they_remove_is_counted(study, ingest) -> None:
@@ -181,7 +181,8 @@ def test_two_workspaces_hold_the_same_bytes(study, tmp_path, files) -> None:
         workspace = str(tmp_path / name)
         address = plan.run(IngestParams(**CHOICES), [study], workspace)
         written.append(files(step.run(address, workspace)))
-    assert written[0] == written[1]
+    at_once = step.run_deposits(IngestParams(**CHOICES), [study], str(tmp_path / "three"))
+    assert written[0] == written[1] == files(at_once)
     assert {"plan.json", "cohort.json", "shards/00000.zarr/zarr.json"} <= set(written[0])
 
 

@@ -6,6 +6,7 @@ import anndata as ad
 import numpy as np
 import pandas as pd
 import pytest
+import scipy.sparse as sp
 
 import levelseq
 from levelseq.errors import BadAddress, BadDeposit, BadInput, BadOption
@@ -24,6 +25,9 @@ def files(tmp_path):
     FRAME.to_csv(tmp_path / "counts.csv")
     TABLE.sample(frac=1, random_state=1).to_csv(tmp_path / "samples.csv", index_label="sample")
     return tmp_path
+
+
+WITHOUT_BATCHES = {"method": "log1p_cpm", "batch": "", "condition": ""}
 
 
 def normalize(folder, counts="counts.csv", samples="samples.csv", out="out.csv", **options):
@@ -84,7 +88,7 @@ def test_the_reference_batch_stays_and_what_is_left_is_told(files, capsys):
     frame = FRAME.copy()
     frame.loc["g5", TABLE["lab"] == "lab1"] = 0
     frame.to_csv(files / "counts.csv")
-    before = pd.read_csv(normalize(files, method="log1p_cpm"), index_col=0)
+    before = pd.read_csv(normalize(files, **WITHOUT_BATCHES), index_col=0)
     after = pd.read_csv(normalize(files, reference_batch="lab2"), index_col=0)
     stays = (TABLE["lab"] == "lab2").to_numpy()
     np.testing.assert_array_equal(after.loc[:, stays], before.loc[:, stays])
@@ -145,11 +149,97 @@ def test_files_that_are_not_counts_are_one_line(files, name, content, said):
 
 
 @pytest.mark.parametrize(
-    ("row", "said"), [("1.5", "whole numbers"), ("-4", "sample s001: .*negative"), ("", "NaN")]
+    ("row", "said"),
+    [
+        ("1.5", "1.5 is not a whole number"),
+        ("-4", "-4 is negative"),
+        ("", "NaN is not a count"),
+        ("4294967296", "too large for a count"),
+    ],
 )
 def test_values_that_are_not_counts_are_refused(files, row, said):
     frame = FRAME.astype(object)
     frame.iloc[3, 1] = row
     frame.to_csv(files / "bad.csv")
-    with pytest.raises(BadInput, match=said):
+    with pytest.raises(BadDeposit, match=f"bad.csv: .*{said}.*, at sample s001, gene g3 "):
         normalize(files, counts="bad.csv")
+
+
+@pytest.mark.parametrize("matrix", [sp.csr_matrix, sp.csc_matrix, np.asarray])
+def test_a_bad_value_of_an_h5ad_is_named_with_sample_and_gene(files, matrix):
+    bad = COUNTS.astype(float)
+    bad[2, 7] = 0.5
+    var = pd.DataFrame(index=GENES)
+    ad.AnnData(X=matrix(bad), obs=TABLE, var=var).write_h5ad(files / "bad.h5ad")
+    with pytest.raises(BadDeposit, match=r"bad.h5ad: 0.5 .* at sample s002, gene g7 "):
+        normalize(files, counts="bad.h5ad", samples="")
+
+
+@pytest.mark.parametrize("method", ["tmm", "log1p_cpm", "median_of_ratios"])
+@pytest.mark.parametrize("option", ["batch", "condition", "reference_batch"])
+def test_what_only_combat_uses_is_refused_beside_other_methods(files, method, option):
+    options = WITHOUT_BATCHES | {"method": method, option: "lab"}
+    named = f"--{option.replace('_', '-')}: only combat uses it .give --method combat."
+    with pytest.raises(BadOption, match=named):
+        normalize(files, **options)
+    assert not (files / "out.csv").exists()
+
+
+def test_only_combat_needs_a_sample_table(files):
+    without = (files / normalize(files, samples="", **WITHOUT_BATCHES)).read_bytes()
+    assert (files / normalize(files, **WITHOUT_BATCHES)).read_bytes() == without
+    assert len(without.splitlines()) == len(GENES) + 1
+
+
+@pytest.mark.parametrize(
+    ("out", "said"),
+    [("counts.csv", "--out: is the counts file"), ("samples.csv", "--out: is the sample table")],
+)
+def test_no_input_is_overwritten(files, out, said):
+    before = (files / out).read_bytes()
+    (files / "link.csv").symlink_to(files / out)
+    for name in (out, f"../{files.name}/{out}", "link.csv"):
+        with pytest.raises(BadOption, match=f"{said} .choose another name."):
+            normalize(files, out=name)
+    where = [str(files / name) for name in ("counts.csv", "samples.csv")]
+    with pytest.raises(BadOption, match=said):
+        normalize_files(*where, "combat", "lab", "", f"file://{files / out}")
+    assert (files / out).read_bytes() == before
+
+
+def test_a_name_twice_in_the_first_line_is_the_fault_of_its_own_file(files):
+    twice = FRAME.rename(columns={"s007": "s002"})
+    twice.to_csv(files / "twice.csv")
+    (files / "short.csv").write_text(twice.to_csv().removeprefix(","))
+    for name in ("twice.csv", "short.csv"):
+        with pytest.raises(BadDeposit, match=f"{name}: sample 's002' is there twice .give each"):
+            normalize(files, counts=name)
+    TABLE.rename(columns={"condition": "lab"}).to_csv(files / "samples.csv")
+    with pytest.raises(BadDeposit, match=r"samples.csv: column 'lab' is there twice"):
+        normalize(files, condition="")
+
+
+def test_missing_batches_name_the_sample_table_and_three_samples(files):
+    TABLE.assign(lab=[None] * 4 + list(TABLE["lab"][4:])).to_csv(files / "samples.csv")
+    said = "samples.csv, column 'lab': has no value for 4 of 60 samples, such as s000, s001, s002 "
+    with pytest.raises(BadInput, match=said):
+        normalize(files)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"lab": "one"}, r"samples.csv, column 'lab': has one batch, 'one', .* \(use tmm"),
+        ({"condition": TABLE["lab"]}, r"samples.csv, column 'condition': is confounded .* \("),
+    ],
+)
+def test_what_the_method_refuses_is_said_with_the_file_and_a_way_out(files, change, said):
+    TABLE.assign(**change).to_csv(files / "samples.csv")
+    with pytest.raises(BadInput, match=said):
+        normalize(files)
+
+
+def test_counts_that_the_method_refuses_are_said_with_their_file(files):
+    (FRAME * 0).to_csv(files / "zero.csv")
+    with pytest.raises(BadInput, match=r"zero.csv: no sample has counts \(give raw counts\)"):
+        normalize(files, counts="zero.csv")

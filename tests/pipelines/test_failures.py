@@ -73,6 +73,29 @@ def error_of(workspace, run="r1"):
         (("normalize", "--cohort", "absent", "--workspace", "w"), "absent"),
         (("export", "--normalized", "absent", "--out", "x.h5ad"), "absent"),
         (("models", "rollback", "--workspace", "w"), "no earlier champion"),
+        (("export", "--normalized", "n", "--out", "x.csv"), "--out: must end in .h5ad"),
+        (("models", "--workspace", "w"), "w: holds no study named 'study' (check --workspace"),
+        (("models", "log", "--workspace", "w", "--name", "n"), "holds no study named 'n'"),
+        (("baselines", "--workspace", "w"), "holds no study named 'study'"),
+        (("run", "--pipeline", "map_new_data"), "--deposits: is needed with map_new_data"),
+        (("run", "--keep", "site=site1"), "'column!=value', not 'site=site1'"),
+        (("run", "--colour", "red"), "arguments: --colour red (see levelseq run --help)"),
+        (("compile", "--out", "file"), "file: is no folder"),
+        (("compile", "--out", "file/below"), "file/below: is no folder"),
+        (("normalize", "c.csv", "--cohort", "c"), "--cohort: a file of counts and a cohort"),
+        (("normalize", "c.csv", "--model", "m"), "--model: is for a cohort"),
+        (("normalize", "c.csv", "--workspace", "w"), "--workspace: is for a cohort"),
+        (("normalize", "c.csv", "--interval"), "--interval: is for a cohort"),
+        (("normalize", "c.csv", "--output-genes", "all"), "--output-genes: is for a cohort"),
+        (("normalize", "c.csv", "--n-variable-genes", "9"), "--n-variable-genes: is for a cohort"),
+        (("normalize", "c.csv"), "--out: is needed with a file of counts"),
+        (("normalize", "c.csv", "--out", "o.csv", "--batch", "b"), "--batch: only combat uses it"),
+        (
+            ("normalize", "--cohort", "c", "--workspace", "w", "--batch", "b"),
+            "--batch: is for plain files; a cohort's batch tree is fixed at ingest",
+        ),
+        (("normalize", "--cohort", "c", "--workspace", "w", "--samples", "s"), "--samples: is for"),
+        (("normalize", "--cohort", "c", "--workspace", "w", "--out", "o.csv"), "--out: is for"),
         (("submit", "--host", "http://h", "--workspace", "w", "--deposits", "d"), "object store"),
     ],
 )
@@ -80,12 +103,42 @@ def test_a_wrong_command_line_is_one_line_and_exit_code_2(
     monkeypatch, tmp_path, capsys, words, named
 ):
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "file").touch()
     assert main(words) == 2
     said = capsys.readouterr()
     assert is_one_line_of_levelseq(said.err), said.err
     assert named in said.err
     assert said.out == ""
-    assert not list(tmp_path.rglob("*.json"))
+    assert list(tmp_path.rglob("*")) == [tmp_path / "file"]
+
+
+@pytest.fixture
+def plain_counts(tmp_path):
+    """Counts of six samples in two batches, the second one twice as high, and their table."""
+    rows = [[7 + 3 * g * s % 11 + 40 * (s > 2) for s in range(6)] for g in range(12)]
+    lines = [",".join(["gene", *(f"s{s}" for s in range(6))])]
+    lines += [",".join([f"g{g}", *map(str, row)]) for g, row in enumerate(rows)]
+    (tmp_path / "counts.csv").write_text("\n".join(lines))
+    table = "sample,batch\n" + "\n".join(f"s{s},{'AB'[s > 2]}" for s in range(6))
+    (tmp_path / "samples.csv").write_text(table)
+    return tmp_path
+
+
+def test_the_reference_batch_of_plain_files_is_heard(plain_counts, capsys):
+    folder = plain_counts
+    words = ("normalize", str(folder / "counts.csv"), "--samples", str(folder / "samples.csv"))
+    words += ("--method", "combat", "--batch", "batch")
+    written = []
+    for batch in ("", "A", "B"):
+        out = folder / f"out{batch}.csv"
+        assert main((*words, "--reference-batch", batch, "--out", str(out))) == 0
+        written.append(out.read_text())
+    assert len(set(written)) == 3
+    capsys.readouterr()
+    assert main((*words, "--reference-batch", "Q", "--out", str(folder / "q.csv"))) == 2
+    said = capsys.readouterr().err
+    assert said == "levelseq: --reference-batch: no batch 'Q' (choose one of A, B)\n"
+    assert not (folder / "q.csv").exists()
 
 
 def test_a_bad_deposit_is_one_line_that_names_it_and_exit_code_2(levelseq, tmp_path, fractions):

@@ -80,4 +80,5 @@ def test_submit_starts_a_run_with_the_pipeline_and_its_arguments(levelseq, api_s
 def test_an_api_server_that_does_not_answer_is_worth_another_try(levelseq):
     done = levelseq("submit", "--host", "http://127.0.0.1:9", *WORDS)
     assert done.returncode == 75, done.stderr
-    assert done.stderr.splitlines()[-1].startswith("levelseq: http://127.0.0.1:9")
+    (said,) = done.stderr.splitlines()
+    assert said.startswith("levelseq: http://127.0.0.1:9")

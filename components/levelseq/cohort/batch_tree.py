@@ -89,8 +89,12 @@ class BatchTree:
         last = [other[-1] for other in self.leaves]
         return leaf[-1] if last.count(leaf[-1]) <= 1 else ">".join(leaf)
 
-    def find_leaf(self, name: str) -> Path:
+    def find_leaf(self, name: str, where: str = "--reference-batch") -> Path:
         """The leaf of a name that `leaf_name` gives, or of a whole path.
+
+        Args:
+            name: the last value of one leaf, or its path with `>`.
+            where: what names it, for the error.
 
         Raises:
             BadOption: no leaf, or several, have that name.
@@ -99,7 +103,9 @@ class BatchTree:
         if len(found) != 1:
             names = ", ".join(self.leaf_name(leaf) for leaf in self.leaves[:20])
             raise BadOption(
-                f"{name!r} names {len(found) or 'no'} batches", do=f"choose one of {names}"
+                f"{name!r} names {len(found) or 'no'} batches",
+                where=where,
+                do=f"choose one of {names}",
             )
         return found[0]
 

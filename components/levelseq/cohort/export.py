@@ -27,7 +27,7 @@ def export(normalized: str, out: str) -> str:
         BadInput: counts and values do not belong together.
     """
     if not out.endswith(".h5ad"):
-        raise BadOption(f"{out!r} is not a .h5ad file", where="--out")
+        raise BadOption(f"must end in .h5ad, not {out!r}", where="--out")
     data = as_anndata(open_normalized(normalized))
     folder, name = parent(out)
     with tempfile.TemporaryDirectory(prefix="levelseq-") as scratch:

@@ -14,11 +14,30 @@ from levelseq.ingest.params import IngestParams
 from levelseq.ingest.qc import QC_COLUMNS
 from levelseq.ingest.tables import table_from_file
 
-__all__ = ["MISSING", "about_observations", "keep_mask", "metadata_of_cells", "without_missing"]
+__all__ = [
+    "MISSING",
+    "about_observations",
+    "keep_mask",
+    "metadata_columns",
+    "metadata_of_cells",
+    "refuse_absent_columns",
+    "without_missing",
+]
 
 MISSING = frozenset({"", "NA", "NaN", "nan"})
 
 _BARCODES = ("barcode", "cell", "barcodes", "cell_id", "cell_barcode")
+
+
+def metadata_columns(path: Path, where: str) -> list[str]:
+    """The columns that `metadata_of_cells` will give; the rest of the table is not read."""
+    columns = list(table_from_file(path, where, n_rows=1).columns)
+    return [name for name in columns if name != _barcode_column(columns)]
+
+
+def _barcode_column(columns: list[str]) -> str:
+    named = [name for name in _BARCODES if name in columns]
+    return "" if "" in columns else (named or columns)[0]
 
 
 def metadata_of_cells(path: Path, barcodes: list[str], where: str) -> pd.DataFrame:
@@ -30,8 +49,7 @@ def metadata_of_cells(path: Path, barcodes: list[str], where: str) -> pd.DataFra
         BadDeposit: a barcode twice, or cells without a row.
     """
     table = table_from_file(path, where)
-    named = [name for name in _BARCODES if name in table.columns]
-    column = "" if "" in table.columns else (named or list(table.columns))[0]
+    column = _barcode_column(list(table.columns))
     table = table.set_index(column)
     if not table.index.is_unique:
         row = int(np.argmax(table.index.duplicated())) + 1
@@ -67,10 +85,33 @@ def about_observations(
     Raises:
         BadDeposit: a column is nowhere, or has the name of one that ingest computes.
     """
+    refuse_absent_columns(params, study, list(known.columns), where)
+    values: dict[str, object] = {name: study.get(name, known.get(name)) for name in _wanted(params)}
+    return pd.DataFrame(values | study, index=known.index, dtype=object).astype(str)
+
+
+def _wanted(params: IngestParams) -> dict[str, str]:
+    """Column -> the option that names it."""
     wanted = {level: "--batch" for level in params.levels}
     wanted |= {rule.column: "--keep" for rule in params.keep_rules}
-    wanted |= {column: f"--{role}" for role, column in params.roles.items() if column}
-    for column, option in wanted.items():
+    return wanted | {column: f"--{role}" for role, column in params.roles.items() if column}
+
+
+def refuse_absent_columns(
+    params: IngestParams, study: dict[str, str], known: list[str], where: str
+) -> None:
+    """Whether all columns that the params name are there.
+
+    Args:
+        params: the batch tree, roles and rules.
+        study: study column -> value of this deposit.
+        known: names of the observations' own columns.
+        where: the deposit's address, for errors.
+
+    Raises:
+        BadDeposit: a column is nowhere, or has the name of one that ingest computes.
+    """
+    for column, option in _wanted(params).items():
         if column in QC_COLUMNS:
             raise BadDeposit(
                 f"column {column!r} of {option} is one that ingest computes",
@@ -78,14 +119,12 @@ def about_observations(
                 do="rename the column",
             )
         if column not in study and column not in known:
-            there = [*study, *(name for name in known.columns if name not in study)]
+            there = [*study, *(name for name in known if name not in study)]
             raise BadDeposit(
                 f"no column {column!r}, which {option} names",
                 where=where,
                 do=f"columns there are: {', '.join(there)}",
             )
-    values: dict[str, object] = {name: study.get(name, known.get(name)) for name in wanted}
-    return pd.DataFrame(values | study, index=known.index, dtype=object).astype(str)
 
 
 def keep_mask(params: IngestParams, obs: pd.DataFrame) -> np.ndarray[Any, np.dtype[np.bool_]]:

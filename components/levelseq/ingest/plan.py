@@ -10,12 +10,21 @@ from levelseq.cohort import Cohort, content_key, manifest_json
 from levelseq.errors import BadAddress, BadDeposit
 from levelseq.ingest.files import deposit_format, deposit_sha256, file_sha256, locate
 from levelseq.ingest.forecast import forecast
+from levelseq.ingest.metadata import metadata_columns, refuse_absent_columns
 from levelseq.ingest.params import IngestParams
 from levelseq.ingest.readers import FORMATS
 from levelseq.ingest.sheet import Listed, list_deposits
 from levelseq.store import absolute, join, open_store, parent
 
-__all__ = ["PLAN_SCHEMA", "PlannedDeposit", "fingerprint", "run", "sha256_of"]
+__all__ = [
+    "PLAN_SCHEMA",
+    "PlannedDeposit",
+    "fingerprint",
+    "plan_deposits",
+    "run",
+    "sha256_of",
+    "write_plan",
+]
 
 PLAN_SCHEMA = "levelseq.plan/1"
 
@@ -63,25 +72,39 @@ def run(params: IngestParams, deposits: list[str], workspace: str) -> str:
     Raises:
         BadInput: a sheet or a deposit is wrong; nothing is written then.
     """
+    return write_plan(plan_deposits(params, deposits), workspace)
+
+
+def plan_deposits(params: IngestParams, deposits: list[str]) -> dict[str, Any]:
+    """The content of `plan.json`; see `run`."""
     if params.genes:
         params = params.model_copy(update={"genes": absolute(params.genes)})
-    inspected = [_inspect(row) for row in list_deposits(deposits)]
+    inspected = [_inspect(row, params) for row in list_deposits(deposits)]
     planned = sorted((deposit for deposit, _ in inspected), key=lambda d: (d.name, d.sha256))
     _refuse_copies(planned)
     n_obs = {deposit.name: n for deposit, n in inspected}
     genes_sha256 = sha256_of(params.genes) if params.genes else ""
     key = fingerprint(params, planned, genes_sha256)
     predicted = forecast([(d.format, d.bytes, n_obs[d.name]) for d in planned])
-    content = {
+    progress.stage("plan", "deposits digested", deposits=len(planned), **predicted)
+    return {
         "schema": PLAN_SCHEMA,
         "fingerprint": key,
         "params": params.model_dump(),
         "deposits": [deposit.as_json() for deposit in planned],
         "predicted": predicted,
     }
-    address = join(workspace, "cohorts", key)
-    _write(address, manifest_json(content))
-    progress.stage("plan", "deposits digested", deposits=len(planned), **predicted)
+
+
+def write_plan(content: dict[str, Any], workspace: str) -> str:
+    """Write `plan.json`, and give its address.
+
+    A plan may be replaced (deposits move) until the cohort it led to is there.
+    """
+    address = join(workspace, "cohorts", content["fingerprint"])
+    store, plan = open_store(address), manifest_json(content)
+    if not store.put_if_absent("plan.json", plan) and not store.exists(Cohort.NAME):
+        store.put("plan.json", plan)
     return join(address, "plan.json")
 
 
@@ -103,7 +126,7 @@ def sha256_of(address: str) -> str:
         return file_sha256(path)
 
 
-def _inspect(listed: Listed) -> tuple[PlannedDeposit, int]:
+def _inspect(listed: Listed, params: IngestParams) -> tuple[PlannedDeposit, int]:
     """One deposit, and how many observations it will have."""
     located = locate(listed.address)
     with located.local() as files:
@@ -111,6 +134,9 @@ def _inspect(listed: Listed) -> tuple[PlannedDeposit, int]:
         n_obs = FORMATS[form].count(files, listed.address)
         size = sum(path.stat().st_size for path in files.values())
         digest = deposit_sha256(files)
+    metadata_sha256, columns = _metadata(listed.metadata)
+    if form != "h5ad":  # the others know of their observations what the metadata table says
+        refuse_absent_columns(params, listed.study, columns, listed.address)
     deposit = PlannedDeposit(
         name=listed.study["deposit"],
         address=listed.address,
@@ -118,17 +144,20 @@ def _inspect(listed: Listed) -> tuple[PlannedDeposit, int]:
         format=form,
         bytes=size,
         sha256=digest,
-        metadata_sha256=_metadata_sha256(listed.metadata),
+        metadata_sha256=metadata_sha256,
         study=listed.study,
     )
     return deposit, n_obs
 
 
-def _metadata_sha256(address: str) -> str | None:
+def _metadata(address: str) -> tuple[str | None, list[str]]:
+    """The digest and the columns of a metadata table."""
     if not address:
-        return None
+        return None, []
+    folder, name = parent(address)
     try:
-        return sha256_of(address)
+        with open_store(folder).local_copy(name) as path:
+            return file_sha256(path), metadata_columns(path, address)
     except BadAddress as error:
         raise BadAddress(
             "there is no metadata table here", where=address, do="correct column 'metadata'"
@@ -145,10 +174,3 @@ def _refuse_copies(deposits: list[PlannedDeposit]) -> None:
                 where=deposit.address,
                 do="list every deposit once: its cells would count twice",
             )
-
-
-def _write(address: str, content: bytes) -> None:
-    """A plan may be replaced (deposits move) until the cohort it led to is there."""
-    store = open_store(address)
-    if not store.put_if_absent("plan.json", content) and not store.exists(Cohort.NAME):
-        store.put("plan.json", content)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import re
 import zlib
 from dataclasses import dataclass
@@ -16,7 +17,9 @@ __all__ = ["Listed", "deposit_name", "list_deposits"]
 
 _SHEET = re.compile(r"\.(csv|tsv|txt)(\.gz)?$", re.I)
 _EXTENSIONS = re.compile(r"(\.(csv|tsv|txt|h5ad|h5|hdf5|mtx))?(\.gz)?$", re.I)
+_FILE = re.compile(r"\w\.(csv|tsv|txt|h5ad|h5|hdf5|mtx)(\.gz)?$", re.I)
 _HEADER = 1 << 16
+_HEAD_LINES = 6
 
 
 @dataclass(frozen=True)
@@ -62,9 +65,29 @@ def list_deposits(deposits: list[str]) -> list[Listed]:
 
 
 def _is_sheet(address: str) -> bool:
-    """Whether the header of a text file has a column `address`; the rest is not read."""
+    """Whether the header of a text file has a column `address`; only its head is read."""
     if not _SHEET.search(address):
         return False
+    lines = _head(address)
+    header = [split_fields(lines[0], delimiter, address) for delimiter in (",", "\t")]
+    if any("address" in names for names in header):
+        return True
+    if any(_lists_addresses(line) for line in lines[1:]):
+        there = max(header, key=len)
+        raise BadDeposit(
+            "has no column 'address'",
+            where=address,
+            do=f"name so the column with the deposits' addresses, of {', '.join(there)}",
+        )
+    return False
+
+
+def _head(address: str) -> list[str]:
+    """The first lines of a text file, the header at least; the last one may be cut off.
+
+    Raises:
+        BadDeposit: it is empty, is not text, or has lone carriage returns for line ends.
+    """
     folder, name = parent(address)
     store = open_store(folder)
     size = store.size(name)
@@ -74,10 +97,38 @@ def _is_sheet(address: str) -> bool:
     if head.startswith(b"\x1f\x8b"):
         try:
             head = zlib.decompressobj(wbits=31).decompress(head, _HEADER)
-        except zlib.error:
-            return False
-    line = head.decode("utf-8-sig", "replace").partition("\n")[0].rstrip("\r")
-    return any("address" in split_fields(line, delimiter) for delimiter in (",", "\t"))
+        except zlib.error as error:
+            raise BadDeposit(
+                "is truncated or damaged", where=address, do="copy it again and compare checksums"
+            ) from error
+    save = "save it as UTF-8 CSV with line feeds"
+    try:
+        # Not final: a character may be cut off at the end.
+        text = codecs.getincrementaldecoder("utf-8-sig")().decode(head)
+    except UnicodeDecodeError as error:
+        raise BadDeposit("is not text in UTF-8", where=address, do=save) from error
+    if "\0" in text:
+        raise BadDeposit("is not text in UTF-8", where=address, do=save)
+    lines = [line.rstrip("\r") for line in text.split("\n")]
+    if "\r" in lines[0]:
+        raise BadDeposit("line ends are lone carriage returns", where=address, do=save)
+    return lines[:_HEAD_LINES]
+
+
+def _lists_addresses(line: str) -> bool:
+    """Whether a row names a file: by its extension, or by a path in a row without a number."""
+    fields = [field.strip().strip('"') for field in re.split("[,\t]", line)]
+    if any(_FILE.search(field) for field in fields):
+        return True
+    return any("/" in field for field in fields) and not any(map(_is_number, fields))
+
+
+def _is_number(field: str) -> bool:
+    try:
+        float(field or "nan")
+    except ValueError:
+        return field == "NA"
+    return True
 
 
 def _rows(sheet: str) -> list[Listed]:
@@ -108,20 +159,36 @@ def _named(listed: list[Listed], where: str) -> list[Listed]:
 
     Nothing but these has to be unique for the cells of two deposits to be told apart.
     """
+    addresses = [row.address.rstrip("/") for row in listed]
+    _refuse_twice("address", addresses, where, "list every deposit once")
     given = [row.study.get("deposit", "") for row in listed]
     if not any(given):
         given = [row.study.get("sample", "") for row in listed]
         if "" in given or _twice(given):
             given = _file_names([row.address for row in listed])
-    twice = _twice(given)
-    if twice or "" in given:
-        raise BadDeposit(
-            f"two deposits are named {twice!r}" if twice else "a row has no name in 'deposit'",
-            where=where,
-            do="give every row its own name in a column 'deposit'",
-        )
+    own = "give every row its own name in a column 'deposit'"
+    if "" in given:
+        raise BadDeposit(f"row {given.index('') + 1} has no name in 'deposit'", where=where, do=own)
+    _refuse_twice("name", given, where, own)
     pairs = zip(listed, given)
-    return [Listed(r.address, r.metadata, {**r.study, "deposit": name}) for r, name in pairs]
+    # Sorted as in plan.json, so that errors and cohorts are the same with and without that file.
+    return [
+        Listed(r.address, r.metadata, dict(sorted({**r.study, "deposit": name}.items())))
+        for r, name in pairs
+    ]
+
+
+def _refuse_twice(noun: str, names: list[str], where: str, do: str) -> None:
+    twice = _twice(names)
+    if twice:
+        first = names.index(twice)
+        second = names.index(twice, first + 1)
+        rows = "deposits" if where == "--deposits" else "rows"
+        raise BadDeposit(
+            f"{rows} {first + 1} and {second + 1} have the same {noun} {twice!r}",
+            where=where,
+            do=do,
+        )
 
 
 def _file_names(addresses: list[str]) -> list[str]:

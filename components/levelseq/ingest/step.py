@@ -6,6 +6,8 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from levelseq import progress
 from levelseq.cohort import BatchTree, Cohort, manifest_json
 from levelseq.errors import BadAddress, BadDeposit
@@ -13,10 +15,17 @@ from levelseq.ingest.assemble import cohort_var, counts_dtype, write_shards
 from levelseq.ingest.deposit import CheckedDeposit, check_deposit
 from levelseq.ingest.genes import GeneTable, gene_id_kind, read_gene_table
 from levelseq.ingest.params import IngestParams
-from levelseq.ingest.plan import PLAN_SCHEMA, PlannedDeposit, fingerprint, sha256_of
+from levelseq.ingest.plan import (
+    PLAN_SCHEMA,
+    PlannedDeposit,
+    fingerprint,
+    plan_deposits,
+    sha256_of,
+    write_plan,
+)
 from levelseq.store import Store, join, open_store, read_json
 
-__all__ = ["run"]
+__all__ = ["run", "run_deposits"]
 
 
 def run(plan: str, workspace: str) -> str:
@@ -38,6 +47,28 @@ def run(plan: str, workspace: str) -> str:
     content = read_json(plan)
     if content.get("schema") != PLAN_SCHEMA:
         raise BadAddress(f"is not a plan of schema {PLAN_SCHEMA!r}", where=plan, do="plan first")
+    return _ingest(content, plan, workspace)
+
+
+def run_deposits(params: IngestParams, deposits: list[str], workspace: str) -> str:
+    """Plan and ingest at once: of deposits that ingest refuses not even a plan is left.
+
+    Args:
+        params: what plan and ingest follow.
+        deposits: one sheet, or addresses of deposits.
+        workspace: where cohorts stand.
+
+    Returns:
+        The address of `cohorts/<fingerprint>`.
+
+    Raises:
+        BadInput: a sheet or a deposit is wrong; nothing is written then.
+    """
+    return _ingest(plan_deposits(params, deposits), "--deposits", workspace)
+
+
+def _ingest(content: dict[str, Any], plan: str, workspace: str) -> str:
+    """The cohort of a plan's content; `plan` is its address, for errors."""
     address = join(workspace, "cohorts", content["fingerprint"])
     store = open_store(address)
     if store.exists(Cohort.NAME):
@@ -48,7 +79,10 @@ def run(plan: str, workspace: str) -> str:
     planned = [PlannedDeposit(**entry) for entry in content["deposits"]]
     with tempfile.TemporaryDirectory(prefix="levelseq-ingest-") as scratch:
         deposits = _check_all(planned, params, table, Path(scratch))
-        manifest = _assemble(store, content["fingerprint"], deposits, params, table)
+        levels = _varying_levels(deposits, params)
+        var = cohort_var(deposits, table)
+        write_plan(content, workspace)
+        manifest = _assemble(store, content["fingerprint"], deposits, params, levels, var)
     store.put_if_absent(Cohort.NAME, manifest_json(manifest))
     progress.stage("ingest", "cohort written", n_obs=manifest["n_obs"], n_vars=manifest["n_vars"])
     return address
@@ -95,11 +129,10 @@ def _assemble(
     key: str,
     deposits: list[CheckedDeposit],
     params: IngestParams,
-    table: GeneTable | None,
+    levels: list[str],
+    var: pd.DataFrame,
 ) -> dict[str, Any]:
     """Write the shards; the content of `cohort.json`."""
-    levels = _varying_levels(deposits, params)
-    var = cohort_var(deposits, table)
     dtype = counts_dtype(max(deposit.largest for deposit in deposits))
     shards = write_shards(store, deposits, var, dtype)
     return {

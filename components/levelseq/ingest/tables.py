@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 
 import pandas as pd
@@ -21,8 +22,8 @@ def read_table(address: str) -> pd.DataFrame:
         return table_from_file(path, address)
 
 
-def table_from_file(path: Path, where: str) -> pd.DataFrame:
-    """Comma or tab separated rows as text, gzip or not.
+def table_from_file(path: Path, where: str, n_rows: int | None = None) -> pd.DataFrame:
+    """Comma or tab separated rows as text, gzip or not; all of them, or the first.
 
     R's `write.csv` gives row names and a header one field short: their column is then named ''.
 
@@ -30,11 +31,12 @@ def table_from_file(path: Path, where: str) -> pd.DataFrame:
         BadDeposit: empty, a column named twice, or a row of another length than the header.
     """
     with naming_damage(where), open_text(path) as lines:
-        kept = [line for line in lines if line.strip()]
+        stop = None if n_rows is None else n_rows + 1
+        kept = list(itertools.islice((line for line in lines if line.strip()), stop))
     if not kept:
         raise BadDeposit("is empty", where=where, do="give a header and rows")
     delimiter = "\t" if kept[0].count("\t") > kept[0].count(",") else ","
-    header, *rows = (split_fields(line, delimiter) for line in kept)
+    header, *rows = (split_fields(line, delimiter, where) for line in kept)
     if rows and len(rows[0]) == len(header) + 1:
         header = ["", *header]
     _check(header, rows, where)

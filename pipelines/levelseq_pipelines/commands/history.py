@@ -6,6 +6,7 @@ import argparse
 from collections.abc import Sequence
 from typing import Any
 
+from levelseq.errors import BadAddress
 from levelseq.store import join
 from levelseq_pipelines.commands.command import Command
 from levelseq_pipelines.options import add_name, add_workspace
@@ -36,6 +37,7 @@ def _models(args: argparse.Namespace) -> str | None:
     if args.action == "rollback":
         registry.rollback(args.reason)
         return join(args.workspace, "registry", args.name, "champion.json")
+    _check_known(args)
     if args.action == "log":
         rows = [entry | {"reasons": "; ".join(entry["reasons"])} for entry in registry.log()]
         _print_table(rows, ("number", "time", "action", "model", "run", "reasons"))
@@ -56,8 +58,20 @@ def _baselines_options(parser: argparse.ArgumentParser) -> None:
 def _baselines(args: argparse.Namespace) -> None:
     from levelseq.registry import Baselines
 
+    _check_known(args)
     rows = Baselines(args.workspace, args.name).all()
     _print_table(rows, ("cohort", "run", "model"))
+
+
+def _check_known(args: argparse.Namespace) -> None:
+    """Refuse a name that neither decisions nor baselines go by: an empty table hides a slip."""
+    from levelseq.registry import Baselines, Registry
+
+    workspace, name = args.workspace, args.name
+    if not Registry(workspace, name).log() and not Baselines(workspace, name).all():
+        raise BadAddress(
+            f"holds no study named {name!r}", where=workspace, do="check --workspace and --name"
+        )
 
 
 def _print_table(rows: Sequence[dict[str, Any]], columns: Sequence[str]) -> None:

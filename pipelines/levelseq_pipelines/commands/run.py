@@ -6,6 +6,7 @@ import argparse
 import sys
 
 from levelseq.cohort import content_key
+from levelseq.errors import BadOption
 from levelseq.progress import stage
 from levelseq.store import join, parent, read_json
 from levelseq.verdict import summary_lines
@@ -35,6 +36,8 @@ def _run(args: argparse.Namespace) -> str:
     options = study_options(args)
     deposits = args.deposits
     if not deposits:
+        if args.pipeline == "map_new_data":
+            raise BadOption("is needed with map_new_data", where="--deposits")
         deposits = [_simulated_study(args.workspace)]
         options = _SIMULATED | options
     address, refusal = run_pipeline(args.pipeline, deposits, args.workspace, args.name, options)

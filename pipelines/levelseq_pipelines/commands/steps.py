@@ -12,7 +12,11 @@ from levelseq.store import join
 from levelseq.train.params import TrainParams
 from levelseq.validate.params import ValidateParams
 from levelseq_pipelines.commands.command import Command
-from levelseq_pipelines.commands.plain import add_plain_options, normalize_plain_files
+from levelseq_pipelines.commands.plain import (
+    add_plain_options,
+    normalize_plain_files,
+    refuse_plain_options,
+)
 from levelseq_pipelines.commands.study import add_deposits, checked_addresses
 from levelseq_pipelines.options import (
     add_address,
@@ -34,14 +38,18 @@ def _plan_options(parser: argparse.ArgumentParser) -> None:
 def _plan(args: argparse.Namespace) -> str:
     from levelseq.ingest import plan
 
-    params = IngestParams.checked(**checked_addresses(given(args, IngestParams)))
-    return plan.run(params, args.deposits, args.workspace)
+    return plan.run(_ingest_params(args), args.deposits, args.workspace)
 
 
 def _ingest(args: argparse.Namespace) -> str:
     from levelseq.ingest import step
 
-    return join(step.run(_plan(args), args.workspace), "cohort.json")
+    address = step.run_deposits(_ingest_params(args), args.deposits, args.workspace)
+    return join(address, "cohort.json")
+
+
+def _ingest_params(args: argparse.Namespace) -> IngestParams:
+    return IngestParams.checked(**checked_addresses(given(args, IngestParams)))
 
 
 def _normalize_options(parser: argparse.ArgumentParser) -> None:
@@ -57,6 +65,7 @@ def _normalize(args: argparse.Namespace) -> str:
         return normalize_plain_files(args)
     if not args.cohort:
         raise BadOption("neither a cohort nor a file of counts was given", where="--cohort")
+    refuse_plain_options(args)
     if not args.workspace:
         raise BadOption("is needed with a cohort", where="--workspace")
     from levelseq.normalize import step

@@ -22,9 +22,16 @@ __all__ = ["FORMAT", "split_fields"]
 Values = np.ndarray[Any, np.dtype[np.float64]]
 
 
-def split_fields(line: str, delimiter: str) -> list[str]:
-    """The fields of a line, quotes and outer spaces gone."""
-    return [field.strip() for field in next(csv.reader([line], delimiter=delimiter), [])]
+def split_fields(line: str, delimiter: str, where: str) -> list[str]:
+    """The fields of a line, quotes and outer spaces gone; BadDeposit if a quote does not end."""
+    try:
+        return [field.strip() for field in next(csv.reader([line], delimiter=delimiter), [])]
+    except csv.Error as error:
+        raise BadDeposit(
+            f"a line cannot be split into fields: {error}",
+            where=where,
+            do="check its quotes, and save it as UTF-8 CSV with line feeds",
+        ) from error
 
 
 @dataclass(frozen=True)
@@ -53,7 +60,7 @@ class _Table:
 
     def _quoted_row(self, line: str) -> tuple[str, Values]:
         """The slow way: quoted values, or a row with something wrong in it."""
-        gene, *fields = split_fields(line, self.delimiter)
+        gene, *fields = split_fields(line, self.delimiter, self.where)
         if len(fields) != len(self.barcodes):
             raise BadDeposit(
                 f"gene {gene!r} has {len(fields)} values for {len(self.barcodes)} cells",
@@ -88,7 +95,8 @@ def _head(lines: Iterator[str], where: str) -> tuple[_Table, Iterator[str]]:
     if header is None or first is None:
         raise BadDeposit("is empty", where=where, do="give a header and one row a gene")
     delimiter = "\t" if first.count("\t") > first.count(",") else ","
-    names, n_fields = split_fields(header, delimiter), len(split_fields(first, delimiter))
+    names = split_fields(header, delimiter, where)
+    n_fields = len(split_fields(first, delimiter, where))
     if len(names) == n_fields:
         names = names[1:]
     elif len(names) != n_fields - 1:

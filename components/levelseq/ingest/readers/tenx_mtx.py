@@ -117,10 +117,11 @@ def _read(files: Files, where: str, scratch: Path) -> Reading:
             entries = entries[genes >= 0]
             buckets.add(entries[:, 1] - 1, genes[genes >= 0], entries[:, 2])
     if found != shape[2]:
+        many = "too many" if found > shape[2] else ""
         raise BadDeposit(
-            f"matrix.mtx declares {shape[2]} entries and has {found}",
+            f"matrix.mtx declares {shape[2]} entries and has {found}: {many or 'too few'}",
             where=where,
-            do="copy it again: it may be cut off",
+            do="export the folder again" if many else "copy it again: it may be cut off",
         )
     names = [features[i][0] for i in kept]
     obs = pd.DataFrame(index=pd.RangeIndex(len(barcodes)))

@@ -28,7 +28,7 @@ docs: .venv/run
 	$(BIN)/python -m levelseq_pipelines.docs
 
 bench-default bench-drift bench-real: bench-%: .venv/test
-	$(BIN)/python tests/benchmarks/$*.py
+	$(BIN)/python tests/benchmarks/$*.py $(ARGS)
 
 bench-kill: .venv/test
 	$(BIN)/python -m pytest -m slow -s tests/faults

@@ -282,7 +282,7 @@ def test_the_plan_refuses_a_column_that_is_nowhere(lab, ingest, form, address, c
     getattr(lab, form)(address, lab.draw())
     lab.write("d.meta.csv", METADATA)
     sheet = lab.sheet([{"address": address, "metadata": "d.meta.csv", "site": "s"}])
-    with pytest.raises(BadInput, match=r"no column 'tipe'.*site, deposit, type\)$") as caught:
+    with pytest.raises(BadInput, match=r"no column 'tipe'.*deposit, site, type\)$") as caught:
         plan.run(IngestParams(**choices), [sheet], ingest.workspace)
     assert f"/lab/{address}: " in str(caught.value)
     assert not Path(ingest.workspace).exists()

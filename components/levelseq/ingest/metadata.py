@@ -100,7 +100,7 @@ def _wanted(params: IngestParams) -> dict[str, str]:
 def refuse_absent_columns(
     params: IngestParams, study: dict[str, str], known: list[str], where: str
 ) -> None:
-    """Whether all columns that the params name are there.
+    """Refuse params that name a column that is nowhere.
 
     Args:
         params: the batch tree, roles and rules.

@@ -77,7 +77,7 @@ def _is_sheet(address: str) -> bool:
         raise BadDeposit(
             "has no column 'address'",
             where=address,
-            do=f"name so the column with the deposits' addresses, of {', '.join(there)}",
+            do=f"rename the column that lists the deposits; columns there are: {', '.join(there)}",
         )
     return False
 

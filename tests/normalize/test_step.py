@@ -202,7 +202,7 @@ def test_cells_without_counts_get_size_factor_one_and_a_notice(write_cohort, tmp
     told = [x for x in lines if x["level"] == "notice"]
     assert [x["observations"] for x in told] == [2]
     assert "s003" not in json.dumps(lines)
-    with pytest.raises(BadInput, match="sample s003: has no counts"):
+    with pytest.raises(BadInput, match="sample 4: has no counts"):
         run(NormalizeParams(method="median_of_ratios"), cohort, str(tmp_path / "W"))
 
 

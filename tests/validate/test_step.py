@@ -43,7 +43,8 @@ def test_a_levelled_study_is_released_and_its_model_promoted(verdict):
     assert outcomes["signature.slope"] == "pass"
     assert outcomes["mixing.batch_variance"] == "pass"
     assert outcomes["drift.latent"] == "not_evaluated"
-    assert len(outcomes) == 9
+    assert outcomes["drift.expression"] == "not_evaluated"
+    assert len(outcomes) == 10
     assert [c["name"] for c in verdict["controls"]] == ["random_split", "unintegrated", "combat"]
     scores = verdict["scores"]
     assert scores["scib_total"] > scores["unintegrated_scib_total"] + 0.05

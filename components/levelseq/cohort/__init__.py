@@ -3,9 +3,16 @@
 from levelseq.cohort.batch_tree import BatchTree, parse_levels
 from levelseq.cohort.cohort import Cohort, Normalized, open_cohort, open_normalized, read_manifest
 from levelseq.cohort.keys import canonical_json, content_key, manifest_json
-from levelseq.cohort.shards import SHARD_OBSERVATIONS, ShardReader, shard_path, write_shard
+from levelseq.cohort.shards import (
+    SHARD_COUNTS,
+    SHARD_OBSERVATIONS,
+    ShardReader,
+    shard_path,
+    write_shard,
+)
 
 __all__ = [
+    "SHARD_COUNTS",
     "SHARD_OBSERVATIONS",
     "BatchTree",
     "Cohort",

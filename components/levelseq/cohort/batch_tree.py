@@ -62,6 +62,10 @@ class BatchTree:
         new = sorted(set(_paths(obs, self.levels)) - set(self.leaves))
         return BatchTree(self.levels, (*self.leaves, *new))
 
+    def paths(self, obs: pd.DataFrame) -> list[Path]:
+        """The path of each observation, whether or not the tree has it."""
+        return _paths(obs, self.levels)
+
     @cached_property
     def nodes(self) -> tuple[tuple[Path, ...], ...]:
         """For each level its nodes, in the order in which the leaves first name them."""

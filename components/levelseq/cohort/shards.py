@@ -13,9 +13,10 @@ import zarr
 
 from levelseq.store import Store
 
-__all__ = ["SHARD_OBSERVATIONS", "ShardReader", "shard_path", "write_shard"]
+__all__ = ["SHARD_COUNTS", "SHARD_OBSERVATIONS", "ShardReader", "shard_path", "write_shard"]
 
 SHARD_OBSERVATIONS = 16_384
+SHARD_COUNTS = 1 << 25
 
 
 def shard_path(number: int) -> str:

@@ -12,7 +12,7 @@ import pandas as pd
 import scipy.sparse as sp
 
 from levelseq import progress
-from levelseq.cohort import SHARD_OBSERVATIONS, shard_path, write_shard
+from levelseq.cohort import SHARD_COUNTS, SHARD_OBSERVATIONS, shard_path, write_shard
 from levelseq.errors import BadDeposit
 from levelseq.ingest.deposit import Block, CheckedDeposit
 from levelseq.ingest.genes import GeneTable
@@ -98,18 +98,27 @@ def _blocks(
 
 
 def _filled(blocks: Iterator[Block]) -> Iterator[list[Block]]:
-    """Blocks cut and gathered so that every shard but the last is full."""
+    """Blocks cut and gathered so that every shard but the last is full.
+
+    A shard is full by its observations or by its counts: bulk samples have many counts each.
+    """
     gathered: list[Block] = []
-    room = SHARD_OBSERVATIONS
+    rows = counts = 0
     for block in blocks:
-        start, n = 0, len(block.obs)
-        while n - start >= room:
-            gathered.append(_slice(block, start, start + room))
-            yield gathered
-            gathered, start, room = [], start + room, SHARD_OBSERVATIONS
-        if start < n:
-            gathered.append(_slice(block, start, n))
-            room -= n - start
+        indptr, start, n = block.counts.indptr, 0, len(block.obs)
+        while start < n:
+            left = int(indptr[start]) + SHARD_COUNTS - counts
+            fit = int(np.searchsorted(indptr, left, side="right")) - 1
+            # A first observation is taken however many counts it has.
+            stop = min(n, start + SHARD_OBSERVATIONS - rows, max(fit, start + (not gathered)))
+            if stop > start:
+                gathered.append(_slice(block, start, stop))
+                rows += stop - start
+                counts += int(indptr[stop] - indptr[start])
+            if stop < n or rows == SHARD_OBSERVATIONS:
+                yield gathered
+                gathered, rows, counts = [], 0, 0
+            start = stop
     if gathered:
         yield gathered
 

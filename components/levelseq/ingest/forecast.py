@@ -11,7 +11,7 @@ the prediction errs to the high side. Then
 
 from __future__ import annotations
 
-from levelseq.cohort import SHARD_OBSERVATIONS
+from levelseq.cohort import SHARD_COUNTS, SHARD_OBSERVATIONS
 
 __all__ = ["NONZEROS_PER_BYTE", "forecast"]
 
@@ -24,7 +24,7 @@ def forecast(deposits: list[tuple[str, int, int]]) -> dict[str, float]:
     """Prediction for deposits given as (format, bytes, observations); before `--keep`."""
     n_obs = sum(n for _, _, n in deposits)
     counts = sum(NONZEROS_PER_BYTE[form] * size for form, size, _ in deposits)
-    in_shard = counts * min(1.0, SHARD_OBSERVATIONS / max(1, n_obs))
+    in_shard = min(counts * min(1.0, SHARD_OBSERVATIONS / max(1, n_obs)), SHARD_COUNTS)
     largest = max(size for _, size, _ in deposits)
     return {
         "n_obs": n_obs,

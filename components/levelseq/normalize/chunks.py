@@ -51,8 +51,20 @@ def in_memory(x_SG: Matrix, samples: Sequence[str] | None = None) -> Chunks:
     return lambda: iter([Chunk(matrix, names)])
 
 
-def checked(x_SG: Matrix, samples: Sequence[str] | None = None, *, counts: bool = True) -> Matrix:
+def checked(
+    x_SG: Matrix,
+    samples: Sequence[str] | None = None,
+    *,
+    counts: bool = True,
+    missing: bool = False,
+) -> Matrix:
     """The matrix as array or CSR, when all its values are finite (and, as counts, not negative).
+
+    Args:
+        x_SG: samples x genes.
+        samples: their names, for messages.
+        counts: whether the values are counts.
+        missing: whether NaN stands for a missing value.
 
     Raises:
         BadInput: not two-dimensional, empty, negative, NaN or infinite; names the first sample.
@@ -65,10 +77,18 @@ def checked(x_SG: Matrix, samples: Sequence[str] | None = None, *, counts: bool 
     if matrix.dtype.kind not in "biuf":
         raise BadInput(f"values are of type {matrix.dtype}, not numbers", where="data")
     values: NDArray[Any] = matrix.data if is_sparse(matrix) else matrix
-    finite = np.isfinite(values)
-    if not finite.all():
-        raise BadInput("a value is NaN or infinite", where=_first(matrix, ~finite, samples))
-    if counts and matrix.dtype.kind != "u" and (values < 0).any():
+    if matrix.dtype.kind in "bu" or values.size == 0:
+        return matrix
+    # Least and greatest tell without an array of booleans, and NaN is neither.
+    low, high = values.min(), values.max()
+    if matrix.dtype.kind == "f":
+        if missing and np.isnan(low):
+            low, high = np.fmin.reduce(values, axis=None), np.fmax.reduce(values, axis=None)
+        infinite = np.isinf(low) or np.isinf(high)
+        if infinite or (np.isnan(low) and not missing):
+            bad = np.isinf(values) if missing else ~np.isfinite(values)
+            raise BadInput("a value is NaN or infinite", where=_first(matrix, bad, samples))
+    if counts and low < 0:
         raise BadInput("a count is negative", where=_first(matrix, values < 0, samples))
     return matrix
 

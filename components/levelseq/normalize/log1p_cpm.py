@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from levelseq.errors import BadInput
 from levelseq.normalize.chunks import Chunks, Matrix, in_memory, is_sparse
+from levelseq.normalize.fitted import Fitted, Measured
 
 __all__ = [
     "State",
@@ -21,8 +22,10 @@ __all__ = [
     "apply_streamed",
     "fit",
     "fit_streamed",
+    "fitted",
     "from_libraries",
     "libraries",
+    "measured",
     "size_factors",
     "values",
 ]
@@ -59,6 +62,19 @@ def fit_streamed(chunks: Chunks) -> State:
 def apply_streamed(chunks: Chunks, state: State) -> F64:
     """As `apply`, in one pass over chunks."""
     return size_factors(libraries(chunks), state)
+
+
+def fitted(chunks: Chunks) -> Fitted[State]:
+    """The state and the size factors of the fit's samples, in one pass."""
+    library_S = libraries(chunks)
+    state = from_libraries(library_S)
+    return Fitted(state, size_factors(library_S, state), library_S)
+
+
+def measured(chunks: Chunks, state: State) -> Measured:
+    """Size factors and libraries of samples, in one pass."""
+    library_S = libraries(chunks)
+    return Measured(size_factors(library_S, state), library_S)
 
 
 def libraries(chunks: Chunks) -> F64:

@@ -1,58 +1,62 @@
 """Normalization factors by the trimmed mean of M values: edgeR's `method="TMM"`.
 
-Passes over the data: four to fit (libraries; upper quartiles; the reference sample; factors),
-one to apply. Memory: a few vectors of genes and a block of rows.
+Passes over the data: four to fit (libraries; upper quartiles; the reference sample; factors), two
+where the reference sample is given; one to apply. Memory: a few vectors of genes and a block of
+rows.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import rankdata
 
-from levelseq.errors import BadInput
-from levelseq.normalize.chunks import Chunks, Matrix, dense_rows, in_memory
+from levelseq.normalize import trimmed_mean
+from levelseq.normalize.chunks import Chunks, Matrix, in_memory
+from levelseq.normalize.compiled import kernel
+from levelseq.normalize.fitted import Fitted, Measured
+from levelseq.normalize.reference_sample import middle_sample, overview
+from levelseq.normalize.selection import pair_at
+from levelseq.normalize.trimmed_mean import LOG_RATIO_TRIM, SUM_TRIM, State
 
-__all__ = ["State", "apply", "apply_streamed", "fit", "fit_streamed"]
+__all__ = ["State", "apply", "apply_streamed", "fit", "fit_streamed", "fitted", "measured"]
 
 F64 = NDArray[np.float64]
 
-_LOG_RATIO_TRIM = 0.3
-_SUM_TRIM = 0.05
 
-
-@dataclass(frozen=True)
-class State:
-    """The frozen reference sample.
-
-    Attributes:
-        reference_G: its counts (G,).
-        reference_library: its library size.
-        log_mean_factor: mean natural log of the fit's factors, so that those multiply to one.
-    """
-
-    reference_G: F64
-    reference_library: float
-    log_mean_factor: float
-
-
-def fit(x_SG: Matrix, samples: Sequence[str] | None = None) -> State:
+def fit(
+    x_SG: Matrix,
+    samples: Sequence[str] | None = None,
+    *,
+    ref_column: int | str | None = None,
+    log_ratio_trim: float = LOG_RATIO_TRIM,
+    sum_trim: float = SUM_TRIM,
+    weighted: bool = True,
+) -> State:
     """Choose the reference sample as edgeR does, and what makes the factors multiply to one.
 
     Args:
         x_SG: counts, samples x genes, dense or sparse; library sizes are its row sums.
         samples: names for messages.
+        ref_column: the reference sample, by number from 0 or name; None: as edgeR chooses.
+        log_ratio_trim, sum_trim: shares trimmed from each end of M and A values, below 0.5.
+        weighted: whether M values count by their inverse variance.
 
     Raises:
         BadInput: a sample has no counts, or shares no gene with the reference sample.
+        BadOption: no such reference sample, or a trim that leaves nothing.
 
     Follows `edgeR::calcNormFactors(method="TMM")` (Robinson & Oshlack 2010).
     """
-    return fit_streamed(in_memory(x_SG, samples))
+    return fit_streamed(
+        in_memory(x_SG, samples),
+        ref_column=ref_column,
+        log_ratio_trim=log_ratio_trim,
+        sum_trim=sum_trim,
+        weighted=weighted,
+    )
 
 
 def apply(x_SG: Matrix, state: State, samples: Sequence[str] | None = None) -> F64:
@@ -67,99 +71,137 @@ def apply(x_SG: Matrix, state: State, samples: Sequence[str] | None = None) -> F
     return apply_streamed(in_memory(x_SG, samples), state)
 
 
-def fit_streamed(chunks: Chunks) -> State:
+def fit_streamed(
+    chunks: Chunks,
+    *,
+    ref_column: int | str | None = None,
+    log_ratio_trim: float = LOG_RATIO_TRIM,
+    sum_trim: float = SUM_TRIM,
+    weighted: bool = True,
+) -> State:
     """As `fit`, in four passes over chunks."""
-    library_S, root_sum_S, expressed_G = _libraries(chunks)
-    quartile_S = np.concatenate(
-        [_upper_quartile(x_SG[:, expressed_G]) for _, x_SG in _rows(chunks)]
-    )
-    quartile_S = quartile_S / library_S
-    if np.median(quartile_S) < 1e-20:
-        reference = int(np.argmax(root_sum_S))
-    else:
-        reference = int(np.argmin(np.abs(quartile_S - math.fsum(quartile_S) / len(quartile_S))))
-    x_G = _row(chunks, reference)
-    unscaled = State(x_G, float(library_S[reference]), 0.0)
-    factors = apply_streamed(chunks, unscaled)
-    return State(x_G, unscaled.reference_library, float(np.log(factors).mean()))
+    return fitted(
+        chunks,
+        ref_column=ref_column,
+        log_ratio_trim=log_ratio_trim,
+        sum_trim=sum_trim,
+        weighted=weighted,
+    ).state
 
 
 def apply_streamed(chunks: Chunks, state: State) -> F64:
     """As `apply`, in one pass over chunks."""
-    factors = [
-        _factor(x_G, float(x_G.sum()), state.reference_G, state.reference_library, name)
-        for names, x_SG in _rows(chunks)
-        for name, x_G in zip(names, x_SG)
-    ]
-    return np.array(factors) / math.exp(state.log_mean_factor)
+    return measured(chunks, state).native_S
 
 
-def _rows(chunks: Chunks) -> Iterator[tuple[Sequence[str], F64]]:
-    for chunk in chunks():
-        for rows, x_SG in dense_rows(chunk.x_SG):
-            yield chunk.samples[rows], x_SG
+def fitted(
+    chunks: Chunks,
+    *,
+    ref_column: int | str | None = None,
+    log_ratio_trim: float = LOG_RATIO_TRIM,
+    sum_trim: float = SUM_TRIM,
+    weighted: bool = True,
+) -> Fitted[State]:
+    """The state and the factors of the fit's samples, in four passes."""
+    return trimmed_mean.fitted(
+        chunks, _log2_factors, _reference, ref_column, log_ratio_trim, sum_trim, weighted
+    )
 
 
-def _row(chunks: Chunks, wanted: int) -> F64:
-    seen = 0
-    for _, x_SG in _rows(chunks):
-        if wanted < seen + len(x_SG):
-            return np.array(x_SG[wanted - seen])
-        seen += len(x_SG)
-    raise IndexError(wanted)
+def measured(chunks: Chunks, state: State) -> Measured:
+    """Factors and libraries of samples, in one pass."""
+    return trimmed_mean.measured(chunks, state, _log2_factors)
 
 
-def _libraries(chunks: Chunks) -> tuple[F64, F64, NDArray[np.bool_]]:
-    """Library sizes, sums of square roots, and which genes have any count."""
-    libraries, root_sums = [], []
-    expressed: NDArray[np.bool_] | None = None
-    for names, x_SG in _rows(chunks):
-        library_S = x_SG.sum(axis=1)
-        if not library_S.all():
-            name = names[int(np.argmin(library_S))]
-            raise BadInput("has no counts", where=f"sample {name}", do="leave the sample out")
-        libraries.append(library_S)
-        root_sums.append(np.sqrt(x_SG).sum(axis=1))
-        any_G = x_SG.any(axis=0)
-        expressed = np.asarray(any_G if expressed is None else expressed | any_G)
-    if expressed is None:
-        raise BadInput("there are no samples", where="tmm")
-    return np.concatenate(libraries), np.concatenate(root_sums), expressed
+def _reference(chunks: Chunks) -> int:
+    return middle_sample(chunks, overview(chunks, "tmm"))
 
 
-def _upper_quartile(x_SG: F64) -> F64:
-    """R's `quantile(x, 0.75)`, type 7; written out since a last bit can change the reference."""
-    position = (x_SG.shape[1] - 1) * 0.75
-    low, high = math.floor(position), math.ceil(position)
-    part = np.partition(x_SG, (low, high), axis=1)
-    weight = position - low
-    return np.asarray((1 - weight) * part[:, low] + weight * part[:, high])
+@kernel
+def _log2_factors(
+    x_RG: F64,
+    library_R: F64,
+    ref_G: F64,
+    ref_library: float,
+    trims: tuple[float, float],
+    weighted: bool,
+    log2_R: F64,
+) -> None:
+    """Each row's log2 factor before scaling; NaN for a row that shares no gene.
+
+    Operations and their order are edgeR's, with log2 of the C library: a last bit more or less
+    makes or breaks ties of M or A values, and those decide what is trimmed.
+    """
+    gene_K = np.flatnonzero(ref_G > 0)
+    share_K = ref_G[gene_K] / ref_library
+    variance_K = (ref_library - ref_G[gene_K]) / ref_library / ref_G[gene_K]
+    n = len(gene_K)
+    log_share_K = np.empty(n)
+    for k in range(n):
+        log_share_K[k] = math.log2(share_K[k])
+    m, a, work = np.empty(n + 1), np.empty(n + 1), np.empty(n + 1)
+    place = np.empty(n + 1, np.int64)
+    for r in range(x_RG.shape[0]):
+        row, library = x_RG[r], library_R[r]
+        n, largest = 0, 0.0
+        for k in range(len(gene_K)):
+            count = row[gene_K[k]]
+            if count > 0:
+                share = count / library
+                m[n] = math.log2(share / share_K[k])
+                a[n] = (math.log2(share) + log_share_K[k]) / 2
+                largest = max(largest, abs(m[n]))
+                place[n] = k
+                n += 1
+        log2_R[r] = np.nan if n == 0 else 0.0
+        if largest < 1e-6:
+            continue
+        kept = _untrimmed(m, a, n, trims, work)
+        total, weights = 0.0, 0.0
+        for j in range(len(kept)):
+            i = kept[j]
+            weight = 1.0
+            if weighted:
+                obs = row[gene_K[place[i]]]
+                variance = (library - obs) / library / obs + variance_K[place[i]]
+                # edgeR leaves 0/0 out: a gene that is the whole library of both.
+                weight = 1.0 / variance if variance > 0 else 0.0
+            total += m[i] * weight
+            weights += weight
+        if weights > 0:
+            log2_R[r] = total / weights
 
 
-def _factor(x_G: F64, library: float, ref_G: F64, ref_library: float, name: str) -> float:
-    """One sample's factor against the reference, before scaling (edgeR's `.calcFactorTMM`)."""
-    both = (x_G > 0) & (ref_G > 0)
-    if not both.any():
-        raise BadInput(
-            "shares no gene that has counts with the reference sample",
-            where=f"sample {name}",
-            do="leave the sample out, or use log1p_cpm",
+@kernel
+def _untrimmed(m: F64, a: F64, n: int, trims: tuple[float, float], work: F64) -> NDArray[np.int64]:
+    """Places of the values that neither M nor A trims."""
+    m_low, m_high, with_m_low, with_m_high = _bounds(m, n, trims[0], work)
+    a_low, a_high, with_a_low, with_a_high = _bounds(a, n, trims[1], work)
+    kept, found = np.empty(n + 1, np.int64), 0
+    for i in range(n):
+        kept[found] = i
+        # Without branches, which the processor could not foresee.
+        found += (
+            ((m[i] > m_low) | ((m[i] == m_low) & with_m_low))
+            & ((m[i] < m_high) | ((m[i] == m_high) & with_m_high))
+            & ((a[i] > a_low) | ((a[i] == a_low) & with_a_low))
+            & ((a[i] < a_high) | ((a[i] == a_high) & with_a_high))
         )
-    obs, ref = x_G[both], ref_G[both]
-    log_ratio = np.log2((obs / library) / (ref / ref_library))
-    if np.abs(log_ratio).max() < 1e-6:
-        return 1.0
-    abundance = (np.log2(obs / library) + np.log2(ref / ref_library)) / 2
-    variance = (library - obs) / library / obs + (ref_library - ref) / ref_library / ref
-    keep = _untrimmed(log_ratio, _LOG_RATIO_TRIM) & _untrimmed(abundance, _SUM_TRIM)
-    # edgeR leaves 0/0 out: a gene that is the whole library of both has no variance.
-    weight = np.divide(1.0, variance, out=np.zeros_like(variance), where=variance > 0)[keep]
-    total = weight.sum()
-    return float(2 ** ((log_ratio[keep] * weight).sum() / total)) if total > 0 else 1.0
+    return kept[:found]
 
 
-def _untrimmed(values: F64, trim: float) -> NDArray[np.bool_]:
-    n = len(values)
-    low = math.floor(n * trim) + 1
-    rank = rankdata(values)
-    return (rank >= low) & (rank <= n + 1 - low)
+@kernel
+def _bounds(values: F64, n: int, trim: float, work: F64) -> tuple[float, float, bool, bool]:
+    """The least and greatest value of which the mean rank is not trimmed, and if they are kept."""
+    first = math.floor(n * trim) + 1
+    last = n + 1 - first
+    low = pair_at(values, n, first - 1, work)[0]
+    high = pair_at(values, n, last - 1, work)[0]
+    below_low, at_low, below_high, at_high = 0, 0, 0, 0
+    for i in range(n):
+        below_low += values[i] < low
+        at_low += values[i] == low
+        below_high += values[i] < high
+        at_high += values[i] == high
+    rank_low, rank_high = below_low + (at_low + 1) / 2, below_high + (at_high + 1) / 2
+    return low, high, first <= rank_low <= last, first <= rank_high <= last

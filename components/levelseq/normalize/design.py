@@ -11,15 +11,26 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from levelseq.errors import BadInput, BadOption
+from levelseq.normalize.confounding import (
+    dependent,
+    described,
+    groups,
+    rank,
+    standardized,
+    within,
+)
 
-__all__ = ["Coding", "Design", "check_design", "nearly_confounded"]
+__all__ = ["Coding", "Design", "check_design", "nearly_confounded", "share_within"]
 
 F64 = NDArray[np.float64]
 Coding = dict[str, tuple[str, ...]]
 """For each covariate its levels, the first one without a column; no levels for a number."""
 
-_RANK_TOLERANCE = 1e-7
 _NEARLY_CONFOUNDED = 0.75
+_WAY_OUT = (
+    "use reference_ratio with samples of a reference material in each batch, add samples that tell "
+    "it and the batch apart, or leave it out"
+)
 
 
 @dataclass(frozen=True)
@@ -108,11 +119,19 @@ def _column(name: str, values: Any, n_samples: int) -> NDArray[Any]:
     return array
 
 
-def check_design(design: Design, reference_batch: str = "") -> tuple[tuple[str, ...], Coding]:
-    """Batches and covariates' coding of a checked design that ComBat can be fitted to.
+def check_design(
+    design: Design, reference_batch: str = "", names: Sequence[str] | None = None
+) -> tuple[tuple[str, ...], Coding]:
+    """Batches and covariates' coding of a checked design that a batch method can be fitted to.
+
+    Args:
+        design: of the samples.
+        reference_batch: one that must be there, with two samples or more; empty: none.
+        names: of the samples; up to three of them are named where few stand in the way. None: no
+            sample is named.
 
     Raises:
-        BadInput: one batch, or covariates that cannot be told from it.
+        BadInput: one batch, or covariates that cannot be told from it; names levels and batches.
         BadOption: the reference batch is not there, or has one sample.
     """
     batches = tuple(sorted(set(design.batch)))
@@ -137,36 +156,47 @@ def check_design(design: Design, reference_batch: str = "") -> tuple[tuple[str, 
             do="choose a batch with two samples or more",
         )
     coding = design.coding()
-    _check_separable(design, coding)
+    if coding:
+        _check_separable(design, coding, names)
+    n_columns = len(batches) + sum(max(1, len(levels) - 1) for levels in coding.values())
+    if len(design.batch) <= n_columns:
+        raise BadInput(
+            f"{len(design.batch)} samples in {len(batches)} batches leave nothing to tell noise by",
+            where=where,
+            do="give a coarser column, or leave covariates out",
+        )
     return batches, coding
 
 
-def _check_separable(design: Design, coding: Coding) -> None:
+def _check_separable(design: Design, coding: Coding, names: Sequence[str] | None) -> None:
     """Refuse a design in which batch and covariates cannot be told apart.
 
     Raises:
         BadInput: covariates are collinear, or confounded with batch; names columns and levels.
     """
     codes = design.batch_codes(sorted(set(design.batch)))
-    if not coding:
-        return
-    z_SK = _standardized(design.matrix(coding))
-    names = ", ".join(coding)
-    if _rank(z_SK) < z_SK.shape[1]:
-        raise BadInput("say the same of every sample", where=f"columns {names}", do="leave one out")
+    z_SK = standardized(design.matrix(coding))
+    owner_K = [name for name, levels in coding.items() for _ in range(max(1, len(levels) - 1))]
+    same = dependent(z_SK, owner_K)
+    if same:
+        raise BadInput(
+            "say the same of every sample", where=f"columns {', '.join(same)}", do="leave one out"
+        )
     for name, levels in coding.items():
-        z_Sk = _standardized(design.matrix({name: levels}))
-        if _rank(_within(z_Sk, codes)) < z_Sk.shape[1]:
-            places = _where_levels_are(design, name, levels)
+        z_Sk = standardized(design.matrix({name: levels}))
+        if rank(within(z_Sk, codes)) < z_Sk.shape[1]:
+            found = groups(_text(design, name), design.batch) if levels else []
             raise BadInput(
-                f"is confounded with {design.batch_column}: {places}",
+                f"is confounded with {design.batch_column}: "
+                + (described(found, names) if found else "it is constant in every batch"),
                 where=f"column {name!r}",
-                do="leave it out, or add samples that tell it and the batch apart",
+                do=_WAY_OUT,
             )
-    if _rank(_within(z_SK, codes)) < z_SK.shape[1]:
+    together = dependent(within(z_SK, codes), owner_K)
+    if together:
         raise BadInput(
             f"are together confounded with {design.batch_column}",
-            where=f"columns {names}",
+            where=f"columns {', '.join(together)}",
             do="leave one out",
         )
 
@@ -176,42 +206,16 @@ def nearly_confounded(design: Design, coding: Coding) -> list[str]:
 
     They can be told from batch, but what is kept of them rests on few samples.
     """
+    shares = {name: share_within(design, coding, name) for name in coding}
+    return [name for name, share in shares.items() if share < 1 - _NEARLY_CONFOUNDED]
+
+
+def share_within(design: Design, coding: Coding, name: str) -> float:
+    """Share of a covariate's variance that lies within batches; of a category its worst level's."""
     codes = design.batch_codes(sorted(set(design.batch)))
-    found = []
-    for name, levels in coding.items():
-        z_Sk = _standardized(design.matrix({name: levels}))
-        within = (_within(z_Sk, codes) ** 2).mean(axis=0)
-        if within.min() < 1 - _NEARLY_CONFOUNDED:
-            found.append(name)
-    return found
+    z_Sk = standardized(design.matrix({name: coding[name]}))
+    return float((within(z_Sk, codes) ** 2).mean(axis=0).min())
 
 
-def _within(z_SK: F64, codes: NDArray[np.int64]) -> F64:
-    """Covariates less their batch's mean."""
-    out = z_SK.copy()
-    for b in np.unique(codes):
-        out[codes == b] -= z_SK[codes == b].mean(axis=0)
-    return out
-
-
-def _standardized(z_SK: F64) -> F64:
-    return np.asarray((z_SK - z_SK.mean(axis=0)) / z_SK.std(axis=0))
-
-
-def _rank(z_SK: F64) -> int:
-    """Rank of columns that were standardized before, so that rounding is not taken for rank."""
-    return int(np.linalg.matrix_rank(z_SK, tol=_RANK_TOLERANCE * np.sqrt(len(z_SK))))
-
-
-def _where_levels_are(design: Design, name: str, levels: Sequence[str]) -> str:
-    """In which batches each level is; a number is constant within each."""
-    if not levels:
-        return "it is constant in every batch"
-    text = np.array([str(value) for value in design.covariates[name]])
-    batch = np.array(design.batch)
-    parts = [f"{level!r} is in {_some(sorted(set(batch[text == level])))}" for level in levels[:4]]
-    return ", ".join(parts) + (", …" if len(levels) > 4 else "")
-
-
-def _some(names: Sequence[str]) -> str:
-    return " ".join(names[:4]) + (" …" if len(names) > 4 else "")
+def _text(design: Design, name: str) -> list[str]:
+    return [str(value) for value in design.covariates[name]]

@@ -10,7 +10,8 @@ import scipy.sparse as sp
 
 import levelseq
 from levelseq.errors import BadAddress, BadDeposit, BadInput, BadOption
-from levelseq.normalize.plain import normalize_files
+from levelseq.normalize.params import MethodParams
+from levelseq.normalize.plain import PlainFiles, normalize_files
 from levelseq.store import read_bytes
 
 from .drawn import draw_counts
@@ -32,8 +33,10 @@ WITHOUT_BATCHES = {"method": "log1p_cpm", "batch": "", "condition": ""}
 
 def normalize(folder, counts="counts.csv", samples="samples.csv", out="out.csv", **options):
     options = {"method": "combat", "batch": "lab", "condition": "condition"} | options
+    batch = options.pop("batch")
     where = str(folder / samples) if samples else ""
-    return normalize_files(str(folder / counts), where, out=str(folder / out), **options)
+    files = PlainFiles(str(folder / counts), where, out=str(folder / out))
+    return normalize_files(files, MethodParams.checked(**options), batch)
 
 
 def expected():
@@ -80,7 +83,8 @@ def test_h5ad_in_and_out(files):
 
 def test_addresses_of_an_object_store_work(files):
     out = "memory://plain/out.csv"
-    normalize_files(str(files / "counts.csv"), str(files / "samples.csv"), "log1p_cpm", "", "", out)
+    where = PlainFiles(str(files / "counts.csv"), str(files / "samples.csv"), out=out)
+    normalize_files(where, MethodParams(method="log1p_cpm"))
     assert read_bytes(out).startswith(b"gene,s000,s001")
 
 
@@ -116,7 +120,7 @@ def test_confounded_files_are_refused_and_nothing_is_written(files):
         ({"batch": "run"}, BadOption, r"--batch: no column 'run' .*site, lab, condition"),
         ({"condition": "drug"}, BadOption, "--condition: no column 'drug'"),
         ({"batch": ""}, BadOption, "--batch: combat needs"),
-        ({"method": "magic"}, BadOption, "--method: 'magic' is not a method"),
+        ({"method": "magic"}, BadOption, "--method: input should be 'median_of_ratios', 'pos"),
         ({"out": "out.xlsx"}, BadOption, "--out: .* no ending that is known"),
         ({"samples": ""}, BadOption, "--samples: a table of counts needs a sample table"),
         ({"counts": "gone.csv"}, BadAddress, "gone.csv: there is nothing"),
@@ -179,7 +183,7 @@ def test_a_bad_value_of_an_h5ad_is_named_with_sample_and_gene(files, matrix):
 @pytest.mark.parametrize("option", ["batch", "condition", "reference_batch"])
 def test_what_only_combat_uses_is_refused_beside_other_methods(files, method, option):
     options = WITHOUT_BATCHES | {"method": method, option: "lab"}
-    named = f"--{option.replace('_', '-')}: only combat uses it .give --method combat."
+    named = f"--{option.replace('_', '-')}: {method} does not use it .it is for .*combat"
     with pytest.raises(BadOption, match=named):
         normalize(files, **options)
     assert not (files / "out.csv").exists()
@@ -203,7 +207,9 @@ def test_no_input_is_overwritten(files, out, said):
             normalize(files, out=name)
     where = [str(files / name) for name in ("counts.csv", "samples.csv")]
     with pytest.raises(BadOption, match=said):
-        normalize_files(*where, "combat", "lab", "", f"file://{files / out}")
+        normalize_files(
+            PlainFiles(*where, out=f"file://{files / out}"), MethodParams(method="combat"), "lab"
+        )
     assert (files / out).read_bytes() == before
 
 

@@ -11,110 +11,192 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from levelseq.cohort.batch_tree import parse_levels
 from levelseq.errors import BadInput, BadOption
-from levelseq.normalize import combat, log1p_cpm, size_factors
-from levelseq.normalize.chunks import Matrix, checked, in_memory, is_sparse
-from levelseq.normalize.design import Design, nearly_confounded
+from levelseq.normalize.chain import Chain, applied, fitted
+from levelseq.normalize.chunks import Matrix, checked, is_sparse
+from levelseq.normalize.methods import CATALOGUE
+from levelseq.normalize.params import MethodParams
+from levelseq.normalize.source import MemoryCounts
+from levelseq.normalize.state import ClassicalState
 
-__all__ = ["METHODS", "normalize_counts"]
+__all__ = ["apply_fit", "fit_counts", "normalize_counts"]
 
-F64 = NDArray[np.float64]
 Data = TypeVar("Data")
-METHODS = (*size_factors.METHODS, "combat")
 
 
 def normalize_counts(
     data: Data,
     method: str = "combat",
-    batch: Any = "batch",
+    batch: Any = None,
     condition: Any = None,
     *,
-    reference_batch: str = "",
-    mean_only: bool = False,
+    genes: pd.DataFrame | None = None,
+    **options: Any,
 ) -> Data:
-    """Comparable values of counts: log1p CPM, by combat also levelled across batches.
+    """Comparable values of counts, by any classical method.
 
     Args:
         data: counts, samples x genes: AnnData, DataFrame, array or scipy sparse matrix.
-        method: median_of_ratios, tmm, log1p_cpm or combat. The first three differ in their size
-            factors; CPM is 1e6 count / (size factor x geometric mean library). Combat levels
-            log1p CPM by library size.
-        batch: by combat, a column of `obs` (AnnData) or one value for each sample; a Series is
-            matched by sample name where it has the samples' names.
-        condition: as batch: what combat keeps. Text is categorical, numbers are not.
-        reference_batch: by combat, the batch that stays; empty: the mean over all.
-        mean_only: by combat, level means and leave variances.
+        method: see `levelseq normalize --list`, or the catalogue in `normalize/methods.py`.
+        batch: by methods that level batches, a column of `obs` (AnnData; nested ones as
+            'site>lab'; None: `batch`), or one value for each sample: a sequence, or a DataFrame
+            of nested columns; a Series is matched by sample name where it has them.
+        condition: as batch: what batch methods keep. Text is categorical, numbers are not.
+        genes: columns `gc` and `length`, one row a gene, for the methods that need them; AnnData
+            may have them in `var`.
+        options: fields of `MethodParams`; those that the method does not use are refused.
+            `covariates` names columns of `obs`, or is a DataFrame with one row a sample;
+            `control_genes` are names.
 
     Returns:
-        The same kind as `data`, float64. AnnData: a copy with the values in X, the counts in
-        `layers["counts"]` and `obs["size_factor"]`. A sparse matrix stays one except by combat.
+        The same kind as `data`. AnnData: a copy with the values in X, the counts in
+        `layers["counts"]`, `obs["size_factor"]` and, by voom, `layers["weights"]`. A sparse
+        matrix stays one where zeros stay zero.
 
     Raises:
         BadInput: not counts, or the method is not defined for them; names the sample or column.
-        BadOption: an unknown method, column or reference batch.
+        BadOption: an unknown method, option, column or reference batch.
     """
-    if method not in METHODS:
-        raise BadOption(f"{method!r} is not a method", do=f"use one of {', '.join(METHODS)}")
-    x_SG, samples = _counts(data)
-    fit = size_factors.fit("log1p_cpm" if method == "combat" else method, in_memory(x_SG, samples))
-    if (fit.library_S == 0).any():
-        empty = int((fit.library_S == 0).sum())
-        warnings.warn(f"{empty} samples have no counts and get size factor 1", stacklevel=2)
-    values = log1p_cpm.values(x_SG, fit.size_factor_S, fit.state.reference_library)
-    if method == "combat":
-        values = _levelled(
-            values, _design(data, batch, condition, x_SG.shape[0]), reference_batch, mean_only
-        )
-    out: Data = _same_kind(data, values, fit.size_factor_S)
-    return out
+    values: Data = fit_counts(data, method, batch, condition, genes=genes, **options)[0]
+    return values
 
 
-def _levelled(x_SG: Matrix, design: Design, reference_batch: str, mean_only: bool) -> F64:
-    state = combat.fit(x_SG, design, reference_batch=reference_batch, mean_only=mean_only)
-    lines = state.notices() if not mean_only else []
-    lines += [
-        f"{column} differs mostly between batches: little can be kept of it"
-        for column in nearly_confounded(design, state.coding)
-    ]
-    for line in lines:
-        warnings.warn(f"combat: {line}", stacklevel=4)
-    return combat.apply(x_SG, design, state)
+def fit_counts(
+    data: Data,
+    method: str = "combat",
+    batch: Any = None,
+    condition: Any = None,
+    *,
+    genes: pd.DataFrame | None = None,
+    **options: Any,
+) -> tuple[Data, ClassicalState]:
+    """As `normalize_counts`; gives the values and the fit that `apply_fit` brings others to."""
+    control_genes = [str(gene) for gene in options.pop("control_genes", [])]
+    table = options.pop("covariates", [])
+    if isinstance(table, pd.DataFrame):
+        options["covariates"] = [str(name) for name in table.columns]
+    elif table:
+        options["covariates"] = list(table)
+    if method not in CATALOGUE:
+        raise BadOption(f"{method!r} is not a method", do=f"use one of {', '.join(CATALOGUE)}")
+    named = _name(condition, "condition")
+    params = MethodParams.checked(method=method, condition=named, **options)
+    if control_genes and "control_genes" not in CATALOGUE[method].uses:
+        raise BadOption(f"{method} does not use them", where="--control-genes")
+    about = CATALOGUE[method]
+    source = _source(data, genes, counts=params.values != "given")
+    levels: list[str] = []
+    if about.needs_batch or (batch is not None and (not params.blind or method == "voom")):
+        levels = _add_batch(source.obs, data, "batch" if batch is None else batch)
+    if named:
+        source.obs[named] = _column(data, condition, "condition")
+    if isinstance(table, pd.DataFrame):
+        for name in table.columns:
+            source.obs[str(name)] = _column(data, table[name], str(name))
+    with fitted(source, params, levels, control_genes=control_genes) as chain:
+        values: Data = _values(data, source, chain)
+        return values, chain.state
 
 
-def _counts(data: Any) -> tuple[Matrix, Sequence[str] | None]:
-    """The matrix, checked to be counts, and the samples' names where there are any."""
+def apply_fit(data: Data, fit: ClassicalState, batch: Any = None, condition: Any = None) -> Data:
+    """Values of new samples on the scale of an earlier fit.
+
+    Args:
+        data: counts of the new samples, with names of the genes (AnnData, DataFrame), or exactly
+            the genes of the fit in their order.
+        fit: from `fit_counts`, or `read_state`.
+        batch, condition: as in `normalize_counts`.
+
+    Raises:
+        BadInput: genes of the fit are missing, or a batch cannot be brought to it.
+    """
+    source = _source(data, None, counts=fit.kind != "given")
+    levels: list[str] = []
+    if fit.needs_batch:
+        levels = _add_batch(source.obs, data, _default(data, batch, fit))
+    if fit.params.condition and condition is not None:
+        source.obs[fit.params.condition] = _column(data, condition, "condition")
+    with applied(source, fit, levels) as chain:
+        values: Data = _values(data, source, chain)
+        return values
+
+
+def _source(data: Any, genes: pd.DataFrame | None, *, counts: bool) -> MemoryCounts:
+    matrix, samples, names = _matrix(data, counts=counts)
+    n_samples, n_genes = matrix.shape
+    obs = data.obs.copy() if isinstance(data, ad.AnnData) else pd.DataFrame(index=range(n_samples))
+    if samples is not None:
+        obs.index = pd.Index(samples)
+    var = data.var.copy() if isinstance(data, ad.AnnData) else pd.DataFrame(index=range(n_genes))
+    if names is not None:
+        var.index = pd.Index(names)
+    if genes is not None:
+        aligned = genes.reindex(var.index) if names is not None else genes
+        if len(aligned) != n_genes:
+            raise BadInput(f"has {len(genes)} rows for {n_genes} genes", where="genes")
+        for column in ("gc", "length"):
+            if column in aligned.columns:
+                var[column] = aligned[column].to_numpy()
+    return MemoryCounts(matrix, obs, var, named=samples is not None, genes_named=names is not None)
+
+
+def _matrix(data: Any, *, counts: bool) -> tuple[Matrix, Sequence[str] | None, Any]:
+    """The matrix, checked, and names of samples and genes where there are any."""
     samples: Sequence[str] | None = None
+    names: Any = None
     matrix = data
     if isinstance(data, ad.AnnData):
-        matrix, samples = data.X, [str(name) for name in data.obs_names]
+        matrix, samples, names = data.X, [str(n) for n in data.obs_names], list(data.var_names)
         if matrix is None:
             raise BadInput("AnnData has no X", where="data")
     elif isinstance(data, pd.DataFrame):
-        samples = [str(name) for name in data.index]
+        samples, names = [str(name) for name in data.index], list(data.columns)
         text = [
             str(c) for c, kind in data.dtypes.items() if not pd.api.types.is_numeric_dtype(kind)
         ]
         if text:
             raise BadInput("does not hold counts", where=f"column {text[0]!r}", do="drop it")
         matrix = data.to_numpy()
-    matrix = checked(matrix, samples)
-    values = matrix.data if is_sparse(matrix) else matrix
-    if matrix.dtype.kind == "f" and (values != np.round(values)).any():
+    matrix = checked(matrix, samples, counts=counts, missing=not counts)
+    found = matrix.data if is_sparse(matrix) else matrix
+    if counts and matrix.dtype.kind == "f" and (found != np.round(found)).any():
         raise BadInput(
             "values are not whole numbers, so not counts",
             where="data",
-            do="give raw counts; round estimated ones",
+            do="give raw counts; round estimated ones; log values go with values='given'",
         )
-    return matrix, samples
+    return matrix, samples, names
 
 
-def _design(data: Any, batch: Any, condition: Any, n_samples: int) -> Design:
-    batch_column = batch if isinstance(batch, str) else str(getattr(batch, "name", None) or "batch")
-    covariates = {}
-    if condition is not None:
-        name = condition if isinstance(condition, str) else getattr(condition, "name", None)
-        covariates[str(name or "condition")] = _column(data, condition, "condition")
-    return Design(_column(data, batch, "batch"), covariates, batch_column).checked(n_samples)
+def _default(data: Any, batch: Any, fit: ClassicalState) -> Any:
+    """The fit's own columns where nothing else is named and they are there."""
+    if batch is not None or fit.tree is None:
+        return "batch" if batch is None else batch
+    own = isinstance(data, ad.AnnData) and set(fit.tree.levels) <= set(data.obs.columns)
+    return ">".join(fit.tree.levels) if own else "batch"
+
+
+def _add_batch(obs: pd.DataFrame, data: Any, batch: Any) -> list[str]:
+    """Put the batch's columns into `obs`, and give their names from the root."""
+    if isinstance(batch, pd.DataFrame):
+        for name in batch.columns:
+            obs[str(name)] = _column(data, batch[name], "batch")
+        return [str(name) for name in batch.columns]
+    if isinstance(batch, str):
+        levels = parse_levels(batch)
+        for level in levels:
+            obs[level] = _column(data, level, "batch")
+        return levels
+    name = _name(batch, "batch")
+    obs[name] = _column(data, batch, "batch")
+    return [name]
+
+
+def _name(given: Any, role: str) -> str:
+    if given is None:
+        return ""
+    return given if isinstance(given, str) else str(getattr(given, "name", None) or role)
 
 
 def _column(data: Any, given: Any, role: str) -> NDArray[Any]:
@@ -140,16 +222,30 @@ def _column(data: Any, given: Any, role: str) -> NDArray[Any]:
         if not isinstance(given.index, pd.RangeIndex):
             absent = next(name for name in names if name not in given.index)
             raise BadInput(f"has no value for sample {absent}", where=f"column {role!r}")
-    return np.asarray(given)
+    n_samples = data.shape[0]
+    values = np.asarray(pd.Series(given)) if not isinstance(given, np.ndarray) else given
+    if values.shape != (n_samples,):
+        raise BadInput(
+            f"has shape {values.shape}, not one value for each of {n_samples} samples",
+            where=f"column {role!r}",
+        )
+    return values
 
 
-def _same_kind(data: Any, values: Matrix, size_factor_S: F64) -> Any:
+def _values(data: Any, source: MemoryCounts, chain: Chain) -> Any:
+    everything = slice(0, source.x_SG.shape[0])
+    values = chain.rows(source.x_SG, everything)
+    for line in chain.notices:
+        warnings.warn(line, stacklevel=4)
     if isinstance(data, ad.AnnData):
-        out = data.copy()
-        out.layers["counts"] = data.X.copy()
+        out = data[:, chain.output].copy() if len(chain.output) < data.n_vars else data.copy()
+        out.layers["counts"] = out.X.copy()
         out.X = values
-        out.obs["size_factor"] = size_factor_S
+        for name, layer in chain.layers(source.x_SG, everything).items():
+            out.layers[name] = layer
+        if chain.samples is not None:
+            out.obs["size_factor"] = chain.samples.size_factor_S
         return out
     if isinstance(data, pd.DataFrame):
-        return pd.DataFrame(values, index=data.index, columns=data.columns)
+        return pd.DataFrame(values, index=data.index, columns=data.columns[chain.output])
     return values

@@ -15,23 +15,23 @@ __all__ = ["output_mask", "read_gene_list"]
 _WHERE = "--output-genes"
 
 
-def read_gene_list(choice: str) -> list[str]:
-    """The genes of a file with one a line; none for `variable` and `all`.
+def read_gene_list(choice: str, where: str = _WHERE) -> list[str]:
+    """The genes of a file with one a line; none for `variable`, `all` and nothing.
 
     Raises:
         BadAddress: there is no such file.
         BadOption: the file holds no gene, or is not text.
     """
-    if choice in ("variable", "all"):
+    if choice in ("", "variable", "all"):
         return []
     content = read_bytes(choice)
     try:
         text = (gzip.decompress(content) if choice.endswith(".gz") else content).decode()
     except (UnicodeDecodeError, OSError, EOFError) as error:
-        raise BadOption(f"{choice} is not text", where=_WHERE) from error
+        raise BadOption(f"{choice} is not text", where=where) from error
     genes = list(dict.fromkeys(line.strip() for line in text.splitlines() if line.strip()))
     if not genes:
-        raise BadOption(f"{choice} names no gene", where=_WHERE, do="write one gene id a line")
+        raise BadOption(f"{choice} names no gene", where=where, do="write one gene id a line")
     return genes
 
 

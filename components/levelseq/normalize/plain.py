@@ -7,39 +7,52 @@ import os
 import tempfile
 import warnings
 from pathlib import Path
+from typing import NamedTuple
 
 import anndata as ad
 import pandas as pd
 
+from levelseq.cohort.batch_tree import parse_levels
 from levelseq.errors import BadInput, BadOption
-from levelseq.normalize.counts import METHODS, normalize_counts
+from levelseq.normalize.counts import apply_fit, fit_counts
+from levelseq.normalize.methods import CATALOGUE, resolved
+from levelseq.normalize.output_genes import read_gene_list
+from levelseq.normalize.params import MethodParams
 from levelseq.normalize.plain_tables import check_ending, matched, read_counts, read_table
+from levelseq.normalize.state import ClassicalState, read_state
 from levelseq.progress import notice
 from levelseq.store import open_store, parent, split_scheme
 
-__all__ = ["normalize_files"]
+__all__ = ["PlainFiles", "normalize_files"]
 
 
-def normalize_files(
-    counts: str,
-    samples: str,
-    method: str,
-    batch: str,
-    condition: str,
-    out: str,
-    reference_batch: str = "",
-) -> str:
+class PlainFiles(NamedTuple):
+    """Addresses of plain files; an empty one is not used.
+
+    Attributes:
+        counts: genes x samples (.csv, .tsv, .txt, also .gz), or an .h5ad.
+        samples: the sample table, its first column the samples' names; empty: the .h5ad's `obs`.
+        genes: the gene table, with columns gene_id and gc or length.
+        out: written: a table genes x samples, or an .h5ad, by its ending.
+        save_fit: folder where the fit is kept.
+        fitted: folder of an earlier fit, on whose scale these samples are brought.
+    """
+
+    counts: str
+    samples: str = ""
+    genes: str = ""
+    out: str = ""
+    save_fit: str = ""
+    fitted: str = ""
+
+
+def normalize_files(files: PlainFiles, params: MethodParams, batch: str = "") -> str:
     """Normalize one table of counts and write the values; nothing is written on an error.
 
     Args:
-        counts: address of genes x samples (.csv, .tsv, .txt, also .gz), or of an .h5ad.
-        samples: address of the sample table, its first column the samples' names; empty: the
-            .h5ad's own `obs`. Only combat needs one.
-        method: median_of_ratios, tmm, log1p_cpm or combat.
-        batch: by combat, the column of batches.
-        condition: by combat, the column that it keeps; empty: none.
-        out: address written: a table genes x samples, or an .h5ad, by its ending.
-        reference_batch: by combat, the batch that stays; empty: the mean over all.
+        files: what is read and written.
+        params: the method and its choices.
+        batch: the column of batches; nested ones as 'site>lab'.
 
     Returns:
         The address written.
@@ -51,41 +64,83 @@ def normalize_files(
         BadOption: an unknown method, column or file ending, an option that the method does not
             use, or an `out` that is one of the files read.
     """
-    columns = {"--batch": batch, "--condition": condition}
-    _check_method(method, columns | {"--reference-batch": reference_batch})
-    check_ending(out, "--out")
-    for address, what in ((counts, "counts file"), (samples, "sample table")):
-        if address and _place(address) == _place(out):
+    fit = _earlier(files, params)
+    if fit is not None:
+        params = fit.params
+    _check_options(files, params, batch)
+    data = read_counts(files.counts, counts=params.values != "given")
+    if files.samples:
+        data.obs = matched(read_table(files.samples, "column"), data, files.samples)
+    if files.genes:
+        _add_genes(data, files.genes)
+    columns = {"--batch": parse_levels(batch), "--condition": [params.condition]}
+    columns |= {"--covariates": params.covariates, "--second-batch": [params.second_batch]}
+    for option, names in columns.items():
+        for name in names:
+            _check_column(data, name, option, files.samples or files.counts)
+    values, fit = _normalized(data, params, batch, fit, files)
+    if files.save_fit:
+        _keep(fit, files.save_fit)
+    _write(values, files.out)
+    return files.out
+
+
+def _earlier(files: PlainFiles, params: MethodParams) -> ClassicalState | None:
+    """The earlier fit; it has the method and its choices."""
+    if not files.fitted:
+        return None
+    if params.model_fields_set:
+        option = sorted(params.model_fields_set)[0].replace("_", "-")
+        raise BadOption("the fit has its own", where=f"--{option}", do="leave it out")
+    if files.save_fit:
+        raise BadOption("an earlier fit is used", where="--save-fit", do="leave it out")
+    return read_state(files.fitted)
+
+
+def _check_options(files: PlainFiles, params: MethodParams, batch: str) -> None:
+    """Refuse what the method would ignore or lack, before anything is read."""
+    resolved(params)
+    method = CATALOGUE[params.method]
+    reads_batch = method.needs_batch or method.name == "voom" or not params.blind
+    if method.needs_batch and not batch:
+        raise BadOption(f"{method.name} needs the column of batches", where="--batch")
+    if batch and not reads_batch:
+        users = ", ".join(m.name for m in CATALOGUE.values() if m.needs_batch)
+        raise BadOption(
+            f"{method.name} does not use it", where="--batch", do=f"it is for {users}, voom"
+        )
+    check_ending(files.out, "--out")
+    for address, what in (
+        (files.counts, "counts file"),
+        (files.samples, "sample table"),
+        (files.genes, "gene table"),
+    ):
+        if address and _place(address) == _place(files.out):
             raise BadOption(f"is the {what}", where="--out", do="choose another name")
-    if method == "combat" and not samples and not counts.endswith(".h5ad"):
+    columns = [batch, params.condition, params.second_batch, *params.covariates, *params.removed]
+    if any(columns) and not files.samples and not files.counts.endswith(".h5ad"):
         raise BadOption(
             "a table of counts needs a sample table",
             where="--samples",
-            do="give the one that has the batch, or a method without batches",
+            do="give the one that has the columns, or a method without batches",
         )
-    data = read_counts(counts)
-    if samples:
-        data.obs = matched(read_table(samples, "column"), data, samples)
-    for option, column in columns.items():
-        _check_column(data, column, option, samples or counts)
-    values = _normalized(data, method, batch, condition, reference_batch, counts, samples)
-    _write(values, out)
-    return out
 
 
-def _check_method(method: str, only_combat: dict[str, str]) -> None:
-    """Refuse an unknown method, and options that it would ignore or lack."""
-    if method not in METHODS:
-        raise BadOption(
-            f"{method!r} is not a method", where="--method", do=f"use one of {', '.join(METHODS)}"
+def _add_genes(data: ad.AnnData, address: str) -> None:
+    """Put GC content and length of the gene table beside the counts' genes."""
+    table = read_table(address, "column")
+    if "gene_id" in table.columns:
+        table = table.set_index(table["gene_id"].astype(str))
+    if not {"gc", "length"} & set(table.columns):
+        raise BadInput(
+            "has neither a column gc nor one length",
+            where=address,
+            do="its columns are gene_id, gc, length",
         )
-    if method == "combat":
-        if not only_combat["--batch"]:
-            raise BadOption("combat needs the column of batches", where="--batch")
-        return
-    for option, value in only_combat.items():
-        if value:
-            raise BadOption("only combat uses it", where=option, do="give --method combat")
+    table = table[~table.index.duplicated()]
+    for column in ("gc", "length"):
+        if column in table.columns:
+            data.var[column] = table[column].reindex(data.var_names).to_numpy()
 
 
 def _place(address: str) -> str:
@@ -116,36 +171,50 @@ def _check_column(data: ad.AnnData, column: str, option: str, address: str) -> N
 
 def _normalized(
     data: ad.AnnData,
-    method: str,
+    params: MethodParams,
     batch: str,
-    condition: str,
-    reference_batch: str,
-    counts: str,
-    samples: str,
-) -> ad.AnnData:
-    """The values; what is wrong with the data is said with the file that it is in."""
+    fit: ClassicalState | None,
+    files: PlainFiles,
+) -> tuple[ad.AnnData, ClassicalState]:
+    """The values and the fit; what is wrong with the data is said with the file that it is in."""
     with warnings.catch_warnings(record=True) as told:
         warnings.simplefilter("always", UserWarning)
         try:
-            values = normalize_counts(
-                data, method, batch, condition or None, reference_batch=reference_batch
-            )
+            if fit is not None:
+                values = apply_fit(data, fit, batch or None, fit.params.condition or None)
+            else:
+                values, fit = fit_counts(
+                    data,
+                    batch=batch or None,
+                    condition=params.condition or None,
+                    control_genes=read_gene_list(params.control_genes, "--control-genes"),
+                    **params.model_dump(exclude={"condition", "control_genes"}),
+                )
         except BadOption:
             raise
         except BadInput as error:
             of_samples = error.where.startswith("column")
-            address = (samples or counts) if of_samples else counts
+            address = (files.samples or files.counts) if of_samples else files.counts
             # "data" and "combat" say no more than the address does.
-            within = "" if error.where in ("", "data", "combat") else f", {error.where}"
+            within = "" if error.where in ("", "data", params.method) else f", {error.where}"
             do = error.do or ("change that column" if of_samples else "give raw counts")
             raise BadInput(error.message, where=f"{address}{within}", do=do) from error
     for warning in told:
         notice("normalize", str(warning.message))
-    return values
+    return values, fit
+
+
+def _keep(fit: ClassicalState, folder: str) -> None:
+    store = open_store(folder)
+    for name, content in fit.files().items():
+        store.put(name, content)
 
 
 def _write(values: ad.AnnData, address: str) -> None:
     folder, name = parent(address)
+    beside = sorted(set(values.layers) - {"counts"})
+    if beside and not name.endswith(".h5ad"):
+        notice("normalize", f"{', '.join(beside)} are written to an .h5ad only")
     open_store(folder).put(name, _h5ad(values) if name.endswith(".h5ad") else _table(values, name))
 
 

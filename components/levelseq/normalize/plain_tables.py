@@ -36,8 +36,12 @@ def check_ending(address: str, where: str) -> None:
         )
 
 
-def read_counts(address: str) -> ad.AnnData:
+def read_counts(address: str, *, counts: bool = True) -> ad.AnnData:
     """Samples x genes, whatever the file's orientation; checked to be counts, as in ingest.
+
+    Args:
+        address: of the file.
+        counts: otherwise the values may be any numbers, and an empty cell is a missing one.
 
     Raises:
         BadDeposit: not a table or .h5ad of counts; names the sample and the gene.
@@ -49,7 +53,8 @@ def read_counts(address: str) -> ad.AnnData:
         data = _read_h5ad(address) if address.endswith(".h5ad") else _read_count_table(address)
     _no_duplicates(data.obs_names, "sample", address)
     _no_duplicates(data.var_names, "gene", address)
-    _check_counts(data, address)
+    if counts:
+        _check_counts(data, address)
     return data
 
 

@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
 from safetensors.numpy import load, save
 
-from levelseq.cohort import manifest_json
-from levelseq.normalize import combat
+from levelseq.cohort import BatchTree, manifest_json
+from levelseq.errors import BadAddress
+from levelseq.normalize import levelling, values
+from levelseq.normalize.methods import CATALOGUE
+from levelseq.normalize.packing import Arrays, pack, unpack
+from levelseq.normalize.params import MethodParams
 from levelseq.normalize.size_factors import METHODS, SizeFactors
 from levelseq.store import open_store
 
 __all__ = ["ClassicalState", "read_state"]
-
-Arrays = dict[str, NDArray[Any]]
 
 _ARRAYS = "state.safetensors"
 _FACTS = "state.json"
@@ -29,36 +28,50 @@ class ClassicalState:
     """Everything that new samples need to be brought to the values of a fit.
 
     Attributes:
-        method: the step's method.
-        genes: genes that size factors and the choice of variable genes rest on.
+        params: the method and its choices.
+        genes: genes that size factors, values and the choice of variable genes rest on.
         output_genes: genes that have values.
-        variable_genes: the most variable first.
-        size_factors: frozen size factors.
-        combat: frozen shifts and scales of the output genes, by method combat.
+        variable_genes: the most variable first; none where they were not asked for.
+        size_factors: frozen size factors; None where the method uses none.
+        kind: of the values: `log1p_cpm`, `vst`, …; empty: counts.
+        values: their frozen state.
+        levelling: the frozen state of what was done to the values; None: nothing.
+        tree: the batches of the fit; None where the method looked at none.
     """
 
-    method: str
+    params: MethodParams
     genes: list[str]
     output_genes: list[str]
     variable_genes: list[str]
-    size_factors: SizeFactors
-    combat: combat.State | None
+    size_factors: SizeFactors | None
+    kind: str
+    values: Any
+    levelling: Any
+    tree: BatchTree | None = None
+
+    @property
+    def method(self) -> str:
+        """The name of the method."""
+        return self.params.method
+
+    @property
+    def needs_batch(self) -> bool:
+        """Whether new samples must tell their batch."""
+        return CATALOGUE[self.method].needs_batch
 
     def files(self) -> dict[str, bytes]:
         """Name and content of the files that `read_state` reads; equal states, equal bytes."""
         arrays: Arrays = {}
         facts = {
-            "method": self.method,
+            "params": self.params.model_dump(include=set(MethodParams.model_fields)),
             "genes": self.genes,
             "output_genes": self.output_genes,
             "variable_genes": self.variable_genes,
-            "size_factors": {
-                "method": self.size_factors.method,
-                "scale": self.size_factors.scale,
-                "reference_library": self.size_factors.reference_library,
-                "reference": _split(self.size_factors.reference, "size_factors.", arrays),
-            },
-            "combat": _split(self.combat, "combat.", arrays) if self.combat else None,
+            "size_factors": _sizes_facts(self.size_factors, arrays),
+            "kind": self.kind,
+            "values": pack(self.values, "values.", arrays) if self.values is not None else None,
+            "tree": self.tree.as_json() if self.tree else None,
+            "levelling": pack(self.levelling, "levelling.", arrays) if self.levelling else None,
         }
         return {_ARRAYS: save(arrays), _FACTS: manifest_json(facts)}
 
@@ -70,39 +83,41 @@ def read_state(address: str) -> ClassicalState:
         BadAddress: there is none.
     """
     store = open_store(address)
-    facts = json.loads(store.get(_FACTS))
+    try:
+        facts = json.loads(store.get(_FACTS))
+    except BadAddress as error:
+        raise BadAddress(
+            "holds no fit of a classical method", where=address, do="check the address"
+        ) from error
     arrays: Arrays = load(store.get(_ARRAYS))
-    sizes = facts["size_factors"]
-    reference = _join(METHODS[sizes["method"]], sizes["reference"], "size_factors.", arrays)
-    batches = facts["combat"]
-    if batches is not None:
-        coding = {name: tuple(levels) for name, levels in batches["coding"].items()}
-        names = tuple(batches["batches"])
-        batches = _join(
-            combat.State, batches | {"coding": coding, "batches": names}, "combat.", arrays
-        )
+    params = MethodParams.checked(**facts["params"])
+    kind, frozen, level = facts["kind"], facts["values"], facts["levelling"]
     return ClassicalState(
-        facts["method"],
+        params,
         facts["genes"],
         facts["output_genes"],
         facts["variable_genes"],
-        SizeFactors(sizes["method"], reference, sizes["scale"], sizes["reference_library"]),
-        batches,
+        _sizes(facts["size_factors"], arrays),
+        kind,
+        unpack(values.STATES[kind], frozen, "values.", arrays) if frozen is not None else None,
+        unpack(levelling.STATES[params.method], level, "levelling.", arrays) if level else None,
+        BatchTree.from_json(facts["tree"]) if facts["tree"] else None,
     )
 
 
-def _split(state: Any, prefix: str, arrays: Arrays) -> dict[str, Any]:
-    """A state's plain fields; its arrays go to `arrays` under the prefix."""
-    facts = {}
-    for item in dataclasses.fields(state):
-        value = getattr(state, item.name)
-        if isinstance(value, np.ndarray):
-            arrays[prefix + item.name] = np.ascontiguousarray(value)
-        else:
-            facts[item.name] = value
-    return facts
+def _sizes_facts(sizes: SizeFactors | None, arrays: Arrays) -> dict[str, Any] | None:
+    if sizes is None:
+        return None
+    return {
+        "method": sizes.method,
+        "scale": sizes.scale,
+        "reference_library": sizes.reference_library,
+        "reference": pack(sizes.reference, "size_factors.", arrays),
+    }
 
 
-def _join(kind: type[Any], facts: dict[str, Any], prefix: str, arrays: Arrays) -> Any:
-    own = {n.removeprefix(prefix): a for n, a in arrays.items() if n.startswith(prefix)}
-    return kind(**facts, **own)
+def _sizes(facts: dict[str, Any] | None, arrays: Arrays) -> SizeFactors | None:
+    if facts is None:
+        return None
+    reference = unpack(METHODS[facts["method"]], facts["reference"], "size_factors.", arrays)
+    return SizeFactors(facts["method"], reference, facts["scale"], facts["reference_library"])

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from typing import Any
 
 import anndata as ad
 import numpy as np
 import scipy.sparse as sp
-from numpy.typing import NDArray
 
 from levelseq.cohort import (
     Normalized,
@@ -19,25 +19,25 @@ from levelseq.cohort import (
     write_shard,
 )
 from levelseq.errors import BadOption
-from levelseq.normalize import log1p_cpm
-from levelseq.normalize.cohort_fit import (
-    CohortCounts,
-    Levelling,
-    fit_combat,
-    fit_size_factors,
-    rank_variable_genes,
-)
+from levelseq.normalize.chain import Chain, applied, fitted
+from levelseq.normalize.chunks import is_sparse
+from levelseq.normalize.cohort_fit import CohortCounts, fit_cohort_sizes, rank_variable_genes
+from levelseq.normalize.methods import CATALOGUE, resolved
 from levelseq.normalize.output_genes import output_mask, read_gene_list
-from levelseq.normalize.params import NormalizeParams
-from levelseq.normalize.size_factors import Fit
-from levelseq.normalize.state import ClassicalState
-from levelseq.progress import stage
+from levelseq.normalize.params import MethodParams, NormalizeParams
+from levelseq.normalize.state import ClassicalState, read_state
+from levelseq.normalize.values import UNITS
+from levelseq.progress import notice, stage
 from levelseq.store import Store, join, open_store
 
 __all__ = ["run"]
 
+_BLOCK_ELEMENTS = 16_000_000
 
-def run(params: NormalizeParams, cohort: str, workspace: str, model: str = "") -> str:
+
+def run(
+    params: NormalizeParams, cohort: str, workspace: str, model: str = "", fit: str = ""
+) -> str:
     """Write a cohort's comparable values.
 
     Args:
@@ -45,6 +45,8 @@ def run(params: NormalizeParams, cohort: str, workspace: str, model: str = "") -
         cohort: address of the cohort's folder.
         workspace: address under which `normalized/<key>/` is written.
         model: address of a model to map the cohort through; empty: the classical method.
+        fit: address of values, or of a saved fit, on whose scale this cohort is brought; its
+            method and output genes are used.
 
     Returns:
         The address of the folder written; at once when it is there.
@@ -54,6 +56,8 @@ def run(params: NormalizeParams, cohort: str, workspace: str, model: str = "") -
         BadOption: an option names a batch, column or gene that is not there.
         BadAddress: no cohort at the address.
     """
+    if model and fit:
+        raise BadOption("a model and a fit exclude each other", where="--fitted")
     if model:
         from levelseq.models.mapping import map_cohort
 
@@ -61,85 +65,140 @@ def run(params: NormalizeParams, cohort: str, workspace: str, model: str = "") -
     if params.interval:
         raise BadOption("an interval needs a model", where="--interval", do="give --model")
     counts = CohortCounts(open_cohort(cohort))
+    earlier = read_state(fit) if fit else None
     listed = read_gene_list(params.output_genes)
-    content = {
+    content: dict[str, Any] = {
         "cohort": counts.cohort.fingerprint,
         "params": params.model_dump(),
         "schema": Normalized.SCHEMA,
     }
-    # The address of a list does not say what is in it.
-    key = content_key(content | {"genes": listed} if listed else content)
+    # The address of a list, or of a fit, does not say what is in it.
+    if listed:
+        content["genes"] = listed
+    if params.control_genes:
+        content["control_genes"] = read_gene_list(params.control_genes, "--control-genes")
+    if earlier:
+        content["fit"] = content_key([str(blob) for blob in earlier.files().values()])
+    key = content_key(content)
     folder = join(workspace, "normalized", key)
     store = open_store(folder)
     if not store.exists(Normalized.NAME):
-        _write(params, counts, listed, store, key)
+        with _chain(params, counts, listed, earlier) as chain:
+            _write(chain, counts, store, key, params.output_genes)
     return folder
 
 
-def _write(
-    params: NormalizeParams, counts: CohortCounts, listed: list[str], store: Store, key: str
-) -> None:
-    """Fit, then write shards, state and at last the manifest."""
-    combat = params.method == "combat"
-    sizes = fit_size_factors(counts, "log1p_cpm" if combat else params.method)
+def _chain(
+    params: NormalizeParams,
+    counts: CohortCounts,
+    listed: list[str],
+    earlier: ClassicalState | None,
+) -> AbstractContextManager[Chain]:
+    """The method fitted to the cohort, or the cohort on the scale of an earlier fit."""
+    # With the levels that do not vary: a method says by their names that there is one batch.
+    levels = counts.cohort.batch_levels
+    if earlier is not None:
+        return applied(counts, earlier, levels)
+    chosen = MethodParams.checked(**params.model_dump(include=set(MethodParams.model_fields)))
+    method = CATALOGUE[params.method]
+    if "condition" in method.uses:
+        column = params.condition or counts.cohort.role("condition") or ""
+        chosen = chosen.model_copy(update={"condition": column})
+    else:
+        # It is the study's, for other steps too; a method without batches has no use for it.
+        chosen = chosen.model_copy(update={"condition": ""})
+    sizes_name = resolved(chosen)[1] or "library"
+    control = read_gene_list(params.control_genes, "--control-genes")
+    sizes = fit_cohort_sizes(counts, sizes_name, control)
     variable = rank_variable_genes(counts, params.n_variable_genes)
     genes = [str(gene) for gene in counts.var.index]
     output = np.flatnonzero(output_mask(params.output_genes, listed, genes, variable))
-    levelling = None
-    if combat:
-        levelling = fit_combat(counts, output, sizes, params.reference_batch, params.condition)
-    state = ClassicalState(
-        method=params.method,
-        genes=[genes[i] for i in counts.shared_genes],
-        output_genes=[genes[i] for i in output],
-        variable_genes=[genes[i] for i in variable],
-        size_factors=sizes.state,
-        combat=levelling.state if levelling else None,
+    needs_all = method.kind == "gene bias" or method.whole or method.name in ("rpkm", "tpm")
+    if needs_all and not np.isin(output, counts.shared_genes).all():
+        outside = output[~np.isin(output, counts.shared_genes)]
+        raise BadOption(
+            f"{len(outside)} genes are not in all deposits, such as {genes[outside[0]]}, and "
+            f"{method.name} needs those that are",
+            where="--output-genes",
+            do="leave them out of the list",
+        )
+    return fitted(
+        counts,
+        chosen,
+        levels if method.needs_batch or not params.blind or method.name == "voom" else [],
+        output=output,
+        variable=[genes[i] for i in variable],
+        sizes=sizes,
+        condition_as_text=True,
     )
-    shards = list(_shards(counts, state, output, sizes, levelling, store))
-    for name, content in state.files().items():
+
+
+def _write(chain: Chain, counts: CohortCounts, store: Store, key: str, genes: str) -> None:
+    """Write shards, state and at last the manifest."""
+    for line in chain.notices:
+        notice("normalize", line)
+    shards = list(_shards(chain, counts, store))
+    for name, content in chain.state.files().items():
         store.put(name, content)
+    method = CATALOGUE[chain.state.method]
     manifest = {
         "schema": Normalized.SCHEMA,
         "key": key,
         "cohort": counts.cohort.address,
-        "method": params.method,
+        "method": method.name,
         "model": None,
-        "reference_batch": (levelling.state.reference_batch or None) if levelling else None,
-        "genes": params.output_genes,
-        "unit": "log1p CPM",
+        "reference_batch": getattr(chain.state.levelling, "reference_batch", "") or None,
+        "genes": genes,
+        "unit": method.unit or UNITS[chain.state.kind],
         "shards": shards,
     }
     store.put_if_absent(Normalized.NAME, manifest_json(manifest))
     stage(
         "normalize",
-        f"values by {params.method}",
+        f"values by {method.name}",
         observations=len(counts.obs),
-        genes=len(output),
+        genes=len(chain.output),
     )
 
 
-def _shards(
-    counts: CohortCounts,
-    state: ClassicalState,
-    output: NDArray[np.int64],
-    sizes: Fit,
-    levelling: Levelling | None,
-    store: Store,
-) -> Iterator[dict[str, Any]]:
+def _shards(chain: Chain, counts: CohortCounts, store: Store) -> Iterator[dict[str, Any]]:
     """Write the values shard after shard; gives the manifest's entries."""
-    var = counts.var.iloc[output].copy()
-    var["variable"] = var.index.isin(state.variable_genes)
-    if levelling:
-        var["adjusted"] = levelling.state.adjusted_genes
-    library = sizes.state.reference_library
+    var = counts.var.iloc[chain.output].copy()
+    var["variable"] = var.index.isin(chain.state.variable_genes)
+    adjusted = getattr(chain.state.levelling, "adjusted_genes", None)
+    if adjusted is not None:
+        var["adjusted"] = adjusted
     start = 0
     for number, shard in enumerate(counts.cohort.shards()):
-        here = slice(start, start + shard.n_obs)
-        factor_S = sizes.size_factor_S[here]
-        x_SG = log1p_cpm.values(sp.csr_matrix(shard.X)[:, output], factor_S, library)
-        values = levelling(x_SG, here) if levelling else x_SG
-        obs = shard.obs.assign(size_factor=factor_S)
-        entry = ad.AnnData(X=values.astype(np.float32), obs=obs, var=var)
+        obs, counts = shard.obs, shard.X
+        del shard  # else two lie in memory while the next one is read
+        here = slice(start, start + len(obs))
+        values, layers = _values(chain, counts, here)
+        del counts
+        if chain.samples is not None:
+            obs = obs.assign(size_factor=chain.samples.size_factor_S[here])
+        entry = ad.AnnData(X=values, obs=obs, var=var, layers=layers)
+        del values, layers
         yield write_shard(store, shard_path(number), entry)
         start = here.stop
+
+
+def _values(chain: Chain, counts: Any, here: slice) -> tuple[Any, dict[str, Any]]:
+    """A shard's values and layers in single precision, block by block where they are dense."""
+    n, n_genes = here.stop - here.start, len(chain.output)
+    step = max(1, _BLOCK_ELEMENTS // max(1, counts.shape[1]))
+    sparse: list[Any] = []
+    dense: dict[str, Any] = {}
+    for first in range(0, n, step):
+        rows = slice(first, min(first + step, n))
+        place = slice(here.start + rows.start, here.start + rows.stop)
+        values = chain.rows(counts[rows], place)
+        if is_sparse(values):
+            sparse.append(values.astype(np.float32))
+            continue
+        for name, block in {"": values, **chain.layers(counts[rows], place)}.items():
+            if name not in dense:
+                dense[name] = np.empty((n, n_genes), dtype=np.float32)
+            dense[name][rows] = block
+    whole = sp.vstack(sparse, format="csr") if sparse else dense.pop("")
+    return whole, dense

@@ -91,6 +91,12 @@ def _fit(
     tree = _varying_tree(cohort)
     state = read_state(normalized.address)
     sizes = state.size_factors
+    if sizes is None:
+        raise BadInput(
+            "holds no size factors",
+            where=normalized.address,
+            do="normalize the cohort by a method with size factors",
+        )
     space = GeneSpace.of_cohort(cohort, state.genes, state.variable_genes, sizes.reference_library)
     kind, reason = _choose_class(params, cohort)
     notice("train", reason)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
+from levelseq.validate.eligible import Compared
 from levelseq.validate.neighbours import nearest
 
 __all__ = ["UMAP_OBSERVATIONS", "Pictures", "plane"]
@@ -33,6 +34,7 @@ class Pictures:
         methods: sentences on what was done, for a paper.
         provenance: what stands in the manifests of cohort, normalized values and model, without
             donors and barcodes.
+        compared: the classical methods that a bulk cohort was eligible for; else nothing.
     """
 
     before: Array
@@ -43,6 +45,7 @@ class Pictures:
     history: dict[str, list[float | None]]
     methods: list[str]
     provenance: dict[str, Any]
+    compared: list[Compared] = field(default_factory=list)
 
 
 def plane(x_ND: np.ndarray[Any, Any], projection: str, seed: int = 0) -> Array:

@@ -9,6 +9,7 @@ import numpy as np
 
 from levelseq.cohort import Cohort, Normalized
 from levelseq.models.saving import read_model_json
+from levelseq.validate.eligible import compare_methods
 from levelseq.validate.evidence import Evidence
 from levelseq.validate.params import ValidateParams
 from levelseq.validate.peers import Peers
@@ -50,6 +51,7 @@ def portray(
         history={n: [b.get("gates", {}).get(n) for b in baselines] for n in names},
         methods=_methods(cohort, normalized, manifest, evidence, peers),
         provenance=_provenance(cohort, normalized, manifest, evidence),
+        compared=compare_methods(cohort),
     )
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from levelseq.validate.report.embedding import embedding_json
 from levelseq.validate.report.methods import methods_paragraph
 from levelseq.validate.report.tables import (
+    compared_section,
     controls_section,
     gates_section,
     history_section,
@@ -42,6 +43,7 @@ def render(verdict: Json, pictures: Pictures) -> str:
         "controls": ("Controls", controls_section(verdict.get("controls", []))),
         "scores": ("Scores", scores_section(pictures.scores)),
         "drift": ("History", history_section(verdict["gates"], pictures.history)),
+        **_compared(pictures),
         "methods": ("Methods", _methods(methods_paragraph(verdict, pictures))),
         "provenance": ("Provenance", _provenance(verdict, pictures.provenance)),
     }
@@ -60,6 +62,13 @@ def render(verdict: Json, pictures: Pictures) -> str:
         links=links,
         body="\n".join(body),
     )
+
+
+def _compared(pictures: Pictures) -> dict[str, tuple[str, str]]:
+    """The section on the classical methods, where the cohort is of a kind that they suit."""
+    if not pictures.compared:
+        return {}
+    return {"normalizations": ("Normalizations", compared_section(pictures.compared))}
 
 
 def with_verdict(page: str, verdict: Json) -> str:

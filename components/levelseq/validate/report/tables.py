@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 from html import escape
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from levelseq.validate.report.charts import bar, strip, track
 from levelseq.validate.report.words import FAMILIES, METHODS, OUTCOMES, gate_title, number, span
 
-__all__ = ["controls_section", "gates_section", "history_section", "scores_section"]
+if TYPE_CHECKING:
+    from levelseq.validate.eligible import Compared
+
+__all__ = [
+    "compared_section",
+    "controls_section",
+    "gates_section",
+    "history_section",
+    "scores_section",
+]
 
 Json = dict[str, Any]
 
@@ -73,6 +82,35 @@ def scores_section(scores: dict[str, dict[str, float | None]]) -> str:
     )
 
 
+def compared_section(compared: list[Compared]) -> str:
+    """The classical methods beside each other: batch left, condition kept."""
+    lead = (
+        '<h2>Normalizations</h2><p class="lead">The classical methods that this cohort was '
+        "eligible for, on its expressed genes. Batch: share of the genes' variance between "
+        "batches beyond chance, 0 is best. Condition: its log fold changes after the method, "
+        "across batches, on those within batches before; 1 and 1 are best.</p>"
+    )
+    rows = []
+    for way in compared:
+        name = f'<th scope="row"><code>{escape(way.method)}</code></th>'
+        if way.note:
+            rows.append(
+                f'<tr>{name}<td colspan="4"><span class="why">{escape(way.note)}</span></td></tr>'
+            )
+            continue
+        figures = (way.batch, way.correlation, way.slope, way.genes)
+        cells = "".join(
+            f'<td class="num" data-name="{title}">{"–" if value is None else number(value)}</td>'
+            for title, value in zip(_COMPARED, figures)
+        )
+        rows.append(f"<tr>{name}{cells}</tr>")
+    head = "".join(f"<th>{title}</th>" for title in _COMPARED)
+    return (
+        f'{lead}<table class="scores"><thead><tr><th>Method</th>{head}</tr></thead>'
+        f"<tbody>{''.join(rows)}</tbody></table>"
+    )
+
+
 def history_section(gates: list[Json], history: dict[str, list[float | None]]) -> str:
     """Each gate's value in earlier cohorts and in this run."""
     lead = (
@@ -126,4 +164,5 @@ def _chip(outcome: str) -> str:
     return f'<span class="chip is-{outcome}"><span aria-hidden="true">{sign}</span>{word}</span>'
 
 
+_COMPARED = ("Batch left", "Condition correlation", "Condition slope", "Genes that differ")
 _SCORES = (("total", "Total"), ("bio", "Biology"), ("batch", "Batch mixing"))

@@ -39,6 +39,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     except LevelseqError as error:
         print(f"levelseq: {error}", file=sys.stderr)
         return error.code
+    except BrokenPipeError:
+        # Whoever read our output has enough of it, as `| head` does.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
     except KeyboardInterrupt:
         print("levelseq: stopped; the same command goes on from here", file=sys.stderr)
         return 130

@@ -14,6 +14,7 @@ from typing import Any
 import levelseq
 from levelseq.ingest import component as ingest
 from levelseq.normalize import component as normalize
+from levelseq.normalize.methods import CATALOGUE
 from levelseq.parameters import StepParams
 from levelseq.recalibrate import component as recalibrate
 from levelseq.train import component as train
@@ -61,8 +62,22 @@ def readme(step: str) -> Path:
 
 
 def render(step: str) -> str:
-    """The tables of all doors of a step's folder."""
-    return "\n".join(_door(door, params_of(step)) for door in DOORS[step])
+    """The tables of all doors of a step's folder, and of its methods where it has some."""
+    doors = "\n".join(_door(door, params_of(step)) for door in DOORS[step])
+    return f"{doors}\n{_methods()}" if step == "normalize" else doors
+
+
+def _methods() -> str:
+    """The classical methods, as `levelseq normalize --list` tells them."""
+    lines = ["### Methods", ""]
+    lines += ["| method | as | when | starts from | paper |", "|---|---|---|---|---|"]
+    for method in CATALOGUE.values():
+        starts = [part for part in (method.values, method.size_factors) if part != method.name]
+        cells = (f"`{method.r}`" if "::" in method.r else method.r, method.when)
+        words = " | ".join(_cell(cell) for cell in cells)
+        from_what = ", ".join(part for part in starts if part) or "counts"
+        lines.append(f"| `{method.name}` | {words} | {from_what} | {_cell(method.paper)} |")
+    return "\n".join([*lines, ""])
 
 
 def _door(door: Any, params: type[StepParams]) -> str:

@@ -89,7 +89,7 @@ def error_of(workspace, run="r1"):
         (("normalize", "c.csv", "--output-genes", "all"), "--output-genes: is for a cohort"),
         (("normalize", "c.csv", "--n-variable-genes", "9"), "--n-variable-genes: is for a cohort"),
         (("normalize", "c.csv"), "--out: is needed with a file of counts"),
-        (("normalize", "c.csv", "--out", "o.csv", "--batch", "b"), "--batch: only combat uses it"),
+        (("normalize", "c.csv", "--out", "o.csv", "--batch", "b"), "--batch: log1p_cpm does not use"),
         (
             ("normalize", "--cohort", "c", "--workspace", "w", "--batch", "b"),
             "--batch: is for plain files; a cohort's batch tree is fixed at ingest",
@@ -137,7 +137,7 @@ def test_the_reference_batch_of_plain_files_is_heard(plain_counts, capsys):
     capsys.readouterr()
     assert main((*words, "--reference-batch", "Q", "--out", str(folder / "q.csv"))) == 2
     said = capsys.readouterr().err
-    assert said == "levelseq: --reference-batch: no batch 'Q' (choose one of A, B)\n"
+    assert said == "levelseq: --reference-batch: 'Q' names no batches (choose one of A, B)\n"
     assert not (folder / "q.csv").exists()
 
 

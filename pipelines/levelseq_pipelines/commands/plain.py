@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import argparse
+import textwrap
 
 from levelseq.errors import BadOption
-from levelseq.normalize.params import NormalizeParams
+from levelseq.normalize.methods import CATALOGUE
+from levelseq.normalize.params import MethodParams
+from levelseq_pipelines.commands.study import checked_addresses
 from levelseq_pipelines.options import absolute, add_address, given
 
-__all__ = ["add_plain_options", "normalize_plain_files", "refuse_plain_options"]
+__all__ = ["add_plain_options", "list_methods", "normalize_plain_files", "refuse_plain_options"]
 
 _ONLY_COHORT = ("model", "workspace", "n_variable_genes", "output_genes", "interval")
 _ONLY_PLAIN = {
     "samples": "a cohort's samples come with its deposits",
     "batch": "a cohort's batch tree is fixed at ingest",
+    "genes": "a cohort's gene table is given at ingest",
     "out": "a cohort's values go below --workspace",
+    "save_fit": "a cohort's fit is saved beside its values",
 }
 
 
@@ -30,10 +35,22 @@ def add_plain_options(parser: argparse.ArgumentParser) -> None:
         help="a table of counts, genes x samples, or an .h5ad",
     )
     add_address(plain, "samples", "a table of the samples, one row each", required=False)
+    add_address(plain, "genes", "a table of the genes: gene_id, gc, length", required=False)
     plain.add_argument(
-        "--batch", default="", metavar="COLUMN", help="the samples' column with the batch"
+        "--batch",
+        default="",
+        metavar="COLUMN",
+        help="the samples' column with the batch, or nested ones as 'site>lab'",
     )
     add_address(plain, "out", "the table of values to write", required=False)
+    plain.add_argument(
+        "--save-fit",
+        dest="save_fit",
+        type=absolute,
+        default="",
+        metavar="ADDRESS",
+        help="a folder to keep the fit in, for later samples",
+    )
 
 
 def normalize_plain_files(args: argparse.Namespace) -> str:
@@ -42,7 +59,7 @@ def normalize_plain_files(args: argparse.Namespace) -> str:
     Raises:
         BadOption: an option of this form is missing, or one of the other form was given.
     """
-    from levelseq.normalize.plain import normalize_files
+    from levelseq.normalize.plain import PlainFiles, normalize_files
 
     if args.cohort:
         raise BadOption("a file of counts and a cohort exclude each other", where="--cohort")
@@ -56,16 +73,9 @@ def normalize_plain_files(args: argparse.Namespace) -> str:
             )
     if not args.out:
         raise BadOption("is needed with a file of counts", where="--out")
-    params = NormalizeParams.checked(**given(args, NormalizeParams))
-    return normalize_files(
-        args.counts,
-        args.samples,
-        params.method,
-        args.batch,
-        params.condition,
-        args.out,
-        params.reference_batch,
-    )
+    chosen = checked_addresses(given(args, MethodParams))
+    files = PlainFiles(args.counts, args.samples, args.genes, args.out, args.save_fit, args.fitted)
+    return normalize_files(files, MethodParams.checked(**chosen), args.batch)
 
 
 def refuse_plain_options(args: argparse.Namespace) -> None:
@@ -76,4 +86,38 @@ def refuse_plain_options(args: argparse.Namespace) -> None:
     """
     for name, why in _ONLY_PLAIN.items():
         if getattr(args, name):
-            raise BadOption(f"is for plain files; {why}", where=f"--{name}")
+            raise BadOption(f"is for plain files; {why}", where=f"--{name.replace('_', '-')}")
+
+
+def list_methods() -> None:
+    """Print the catalogue: each method, when to use it, what it equals, its paper."""
+    kind = ""
+    for method in CATALOGUE.values():
+        if method.kind != kind:
+            kind = method.kind
+            print(f"{'' if method is next(iter(CATALOGUE.values())) else chr(10)}{kind}")
+        print(f"  {method.name}")
+        starts = ", ".join(
+            f"{what} {name}"
+            for what, name in (("values", method.values), ("size factors", method.size_factors))
+            if name and name != method.name
+        )
+        uses = " ".join(f"--{name.replace('_', '-')}" for name in method.uses)
+        lines = (
+            ("when", method.when),
+            ("as", method.r),
+            ("from", starts),
+            ("options", uses),
+            ("paper", method.paper),
+        )
+        for what, said in lines:
+            if said:
+                print(
+                    textwrap.fill(
+                        said,
+                        100,
+                        initial_indent=f"    {what:<8}",
+                        subsequent_indent=" " * 12,
+                        break_on_hyphens=False,
+                    )
+                )

@@ -14,6 +14,7 @@ from levelseq.validate.params import ValidateParams
 from levelseq_pipelines.commands.command import Command
 from levelseq_pipelines.commands.plain import (
     add_plain_options,
+    list_methods,
     normalize_plain_files,
     refuse_plain_options,
 )
@@ -55,12 +56,22 @@ def _ingest_params(args: argparse.Namespace) -> IngestParams:
 def _normalize_options(parser: argparse.ArgumentParser) -> None:
     add_address(parser, "cohort", "the cohort to normalize", required=False)
     add_address(parser, "model", "the model to map through, instead of a method", required=False)
+    add_address(
+        parser,
+        "fitted",
+        "values or a saved fit of earlier samples, on whose scale these are brought",
+        required=False,
+    )
     add_workspace(parser, required=False)
+    parser.add_argument("--list", action="store_true", help="tell every method and when to use it")
     add_params(parser, NormalizeParams)
     add_plain_options(parser)
 
 
-def _normalize(args: argparse.Namespace) -> str:
+def _normalize(args: argparse.Namespace) -> str | None:
+    if args.list:
+        list_methods()
+        return None
     if args.counts:
         return normalize_plain_files(args)
     if not args.cohort:
@@ -71,7 +82,7 @@ def _normalize(args: argparse.Namespace) -> str:
     from levelseq.normalize import step
 
     params = NormalizeParams.checked(**checked_addresses(given(args, NormalizeParams)))
-    address = step.run(params, args.cohort, args.workspace, args.model)
+    address = step.run(params, args.cohort, args.workspace, args.model, args.fitted)
     return join(address, "normalized.json")
 
 

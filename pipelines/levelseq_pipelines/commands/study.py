@@ -70,8 +70,9 @@ def study_options(args: argparse.Namespace) -> dict[str, Any]:
 def checked_addresses(options: dict[str, Any]) -> dict[str, Any]:
     """The options with the addresses among them made absolute."""
     found = dict(options)
-    if found.get("genes"):
-        found["genes"] = absolute(found["genes"])
+    for name in ("genes", "control_genes"):
+        if found.get(name):
+            found[name] = absolute(found[name])
     if found.get("output_genes", "all") not in ("all", "variable"):
         found["output_genes"] = absolute(found["output_genes"])
     return found

@@ -5,7 +5,8 @@ BASE ?= python:3.11-slim-bookworm
 IMAGE ?= levelseq/levelseq-cpu:0.1.0
 INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e
 
-.PHONY: run test test-slow lint compile docs image clean bench-default bench-drift bench-real bench-kill
+.PHONY: run test test-slow lint compile docs image clean bench-default bench-drift bench-passes bench-real bench-kill \
+	bench-classical bench-scale bench-truth
 
 run: .venv/run
 	$(BIN)/levelseq run
@@ -27,7 +28,9 @@ compile: .venv/run
 docs: .venv/run
 	$(BIN)/python -m levelseq_pipelines.docs
 
-bench-default bench-drift bench-real: bench-%: .venv/test
+bench-classical: .venv-peers/ready
+
+bench-default bench-drift bench-real bench-passes bench-classical bench-scale bench-truth: bench-%: .venv/test
 	$(BIN)/python tests/benchmarks/$*.py $(ARGS)
 
 bench-kill: .venv/test
@@ -39,7 +42,7 @@ image: .venv/run
 	docker build -f images/Dockerfile.cpu --build-arg BASE=$(BASE) -t $(IMAGE) .
 
 clean:
-	rm -rf .venv wheelhouse workspace
+	rm -rf .venv .venv-peers wheelhouse workspace
 
 .venv/bin/python:
 	$(PYTHON) -m venv .venv || { rm -rf .venv; echo "python's venv is missing: on Debian, apt-get install python3-venv"; exit 1; }
@@ -51,3 +54,8 @@ clean:
 .venv/test: pyproject.toml constraints.txt | .venv/bin/python
 	$(INSTALL) '.[validate,test]'
 	touch .venv/run $@
+
+.venv-peers/ready: tests/benchmarks/peers.txt
+	$(PYTHON) -m venv .venv-peers
+	.venv-peers/bin/python -m pip install --quiet --disable-pip-version-check -r $<
+	touch $@

@@ -89,7 +89,7 @@ def error_of(workspace, run="r1"):
         (("normalize", "c.csv", "--output-genes", "all"), "--output-genes: is for a cohort"),
         (("normalize", "c.csv", "--n-variable-genes", "9"), "--n-variable-genes: is for a cohort"),
         (("normalize", "c.csv"), "--out: is needed with a file of counts"),
-        (("normalize", "c.csv", "--out", "o.csv", "--batch", "b"), "--batch: log1p_cpm does not use"),
+        (("normalize", "c.csv", "--out", "o.csv", "--batch", "b"), "--batch: log1p_cpm does not"),
         (
             ("normalize", "--cohort", "c", "--workspace", "w", "--batch", "b"),
             "--batch: is for plain files; a cohort's batch tree is fixed at ingest",

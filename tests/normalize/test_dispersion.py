@@ -13,6 +13,8 @@ import pytest
 from levelseq.errors import BadInput, BadOption
 from levelseq.normalize import dispersion_trend, locfit
 from levelseq.normalize.dispersion import gene_wise_dispersions
+from levelseq.normalize.dispersion_kernels import line_search, literal_search
+from levelseq.normalize.dispersion_means import Model
 
 from . import deseq_answers as r
 
@@ -73,6 +75,32 @@ def test_a_gene_without_counts_in_one_group_has_a_dispersion():
 def test_a_constant_gene_has_the_least_dispersion_when_size_factors_are_one():
     x_GS = np.full((1, 8), 40)
     assert gene_wise_dispersions(x_GS, np.ones(8)).dispersion_G[0] == 1e-8
+
+
+@pytest.mark.parametrize("columns", [(), ("batch", "condition")])
+@pytest.mark.parametrize("prior_variance", [0.0, 1.0])
+def test_on_whole_vectors_the_search_ends_where_the_literal_one_ends(columns, prior_variance):
+    model = Model.of(r.size(), r.design(*columns))
+    y_GS = r.counts().T[r.counts().any(axis=0)].astype(float)
+    mu_GS = np.maximum(model.linear(y_GS / r.size()) * r.size(), 0.5)
+    start_G = np.log(np.resize([1e-8, 1e-4, 0.01, 0.1, 1], len(y_GS)))
+    settings = (np.log(1e-9), 1e-6, 100)
+    found_4G, literal_4 = np.empty((4, len(y_GS))), np.empty(4)
+    line_search(y_GS, mu_GS, model.rows, start_G, start_G, (prior_variance, *settings), found_4G)
+    quick = 0
+    for g, (log_alpha, steps, first, last) in enumerate(found_4G.T):
+        prior = (start_G[g], prior_variance)
+        literal_search(y_GS[g], mu_GS[g], model.rows, start_G[g], prior, settings, literal_4)
+        no_gain = literal_4[3] < literal_4[2] + abs(literal_4[2]) / 1e6
+        if steps == 0:
+            assert no_gain
+            assert last == first
+            continue
+        assert log_alpha == pytest.approx(literal_4[0], abs=1e-9)
+        assert steps == literal_4[1]
+        np.testing.assert_allclose([first, last], literal_4[2:], rtol=1e-9)
+        quick += log_alpha != literal_4[0]
+    assert quick > len(y_GS) / 4
 
 
 def test_a_dispersion_that_is_known_is_found():

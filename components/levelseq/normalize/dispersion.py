@@ -1,7 +1,8 @@
 """Gene-wise dispersions of counts: DESeq2's `estimateDispersionsGeneEst`.
 
 Works on blocks of genes with all their samples (G, S), so that a caller can feed them from a
-gene-major copy. Memory: a few arrays of a block of a million values for each thread.
+gene-major copy. Memory: a few arrays of a block of counts for each thread, small enough to stay
+near the processor.
 """
 
 from __future__ import annotations
@@ -44,13 +45,13 @@ _TOLERANCE = 1e-6
 _MOST_STEPS = 100
 _GRID = 20
 _LEAST_PRIOR = 0.25
-_BLOCK_ELEMENTS = 1_000_000
+_BLOCK_ELEMENTS = 1 << 17
 
 
 class GeneWise(NamedTuple):
     """Of each gene (G,): mean and variance of normalized counts, dispersion, steps of its search.
 
-    A gene without counts has dispersion NaN and 0 steps.
+    A gene without counts has dispersion NaN; 0 steps are of one where a search could gain nothing.
     """
 
     base_mean_G: F64

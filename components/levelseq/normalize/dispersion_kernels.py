@@ -10,15 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from levelseq.normalize.compiled import kernel
+from levelseq.normalize.dispersion_likelihood import ROWS
 from levelseq.normalize.dispersion_posterior import Design, distinct, inverses, slope, value
+from levelseq.normalize.dispersion_quick import ARMIJO, FIRST_STEP, HIGHEST, LOWEST, quick_search
 
-__all__ = ["grid_search", "line_search", "rough_dispersions"]
+__all__ = ["grid_search", "line_search", "literal_search", "rough_dispersions"]
 
 F64 = NDArray[np.float64]
-
-_ARMIJO = 1e-4
-_LOWEST, _HIGHEST = -30.0, 10.0
-_FIRST_STEP = 1.0
 
 
 @kernel
@@ -43,43 +41,64 @@ def line_search(
     """
     prior_variance, lowest, tolerance, most = settings
     n_genes, n = y_GS.shape
+    work, out_4 = np.empty((ROWS, n)), np.empty(4)
+    for g in range(n_genes):
+        gene = (y_GS[g], mu_GS[g])
+        prior = (prior_mean_G[g], prior_variance)
+        if not quick_search(*gene, design, start_G[g], prior, (tolerance, most), work, out_4):
+            literal_search(*gene, design, start_G[g], prior, (lowest, tolerance, most), out_4)
+        for i in range(4):
+            out_4G[i, g] = out_4[i]
+
+
+@kernel
+def literal_search(
+    y_S: F64,
+    mu_S: F64,
+    design: Design,
+    start: float,
+    prior: tuple[float, float],
+    settings: tuple[float, float, int],
+    out_4: F64,
+) -> None:
+    """`line_search` for one gene, rounded as R rounds; settings are the last three of it."""
+    lowest, tolerance, most = settings
+    n = len(y_S)
     count_U, place_S, work_2S = np.empty(n), np.empty(n, dtype=np.int64), np.empty((2, n))
     inverse_S = np.empty(n)
-    for g in range(n_genes):
-        found = distinct(y_GS[g], count_U, place_S)
-        inverses(mu_GS[g], inverse_S)
-        counts = (y_GS[g], mu_GS[g], inverse_S, count_U[:found], place_S)
-        prior = (prior_mean_G[g], prior_variance)
-        a = start_G[g]
-        here = value(a, counts, design, prior, work_2S)
-        along = slope(a, counts, design, prior, work_2S)
-        out_4G[2, g] = here
-        step, accepted, tried = _FIRST_STEP, 0, 0
-        while tried < most:
-            tried += 1
-            proposed = a + step * along
-            if proposed < _LOWEST:
-                step = (_LOWEST - a) / along
-            if proposed > _HIGHEST:
-                step = (_HIGHEST - a) / along
-            new = a + step * along
-            there = value(new, counts, design, prior, work_2S)
-            if not -there <= -here - step * _ARMIJO * (along * along):
-                step /= 2.0
-                continue
-            accepted += 1
-            a = new
-            if there - here < tolerance:
-                here = there
-                break
-            if a < lowest:
-                break
+    found = distinct(y_S, count_U, place_S)
+    inverses(mu_S, inverse_S)
+    counts = (y_S, mu_S, inverse_S, count_U[:found], place_S)
+    a = start
+    here = value(a, counts, design, prior, work_2S)
+    along = slope(a, counts, design, prior, work_2S)
+    out_4[2] = here
+    step, accepted, tried = FIRST_STEP, 0, 0
+    while tried < most:
+        tried += 1
+        proposed = a + step * along
+        if proposed < LOWEST:
+            step = (LOWEST - a) / along
+        if proposed > HIGHEST:
+            step = (HIGHEST - a) / along
+        new = a + step * along
+        there = value(new, counts, design, prior, work_2S)
+        if not -there <= -here - step * ARMIJO * (along * along):
+            step /= 2.0
+            continue
+        accepted += 1
+        a = new
+        if there - here < tolerance:
             here = there
-            along = slope(a, counts, design, prior, work_2S)
-            step = min(step * 1.1, _FIRST_STEP)
-            if accepted % 5 == 0:
-                step /= 2.0
-        out_4G[0, g], out_4G[1, g], out_4G[3, g] = a, tried, here
+            break
+        if a < lowest:
+            break
+        here = there
+        along = slope(a, counts, design, prior, work_2S)
+        step = min(step * 1.1, FIRST_STEP)
+        if accepted % 5 == 0:
+            step /= 2.0
+    out_4[0], out_4[1], out_4[3] = a, tried, here
 
 
 @kernel

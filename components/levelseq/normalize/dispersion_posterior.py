@@ -17,7 +17,17 @@ from levelseq.normalize.compiled import kernel
 from levelseq.normalize.power import inverse, inverse_square
 from levelseq.normalize.r_gamma import r_digamma, r_lgamma
 
-__all__ = ["Counts", "Design", "distinct", "inverses", "slope", "value"]
+__all__ = [
+    "Counts",
+    "Design",
+    "distinct",
+    "factorize",
+    "inverses",
+    "slope",
+    "trace_of_ratio",
+    "value",
+    "weighted",
+]
 
 F64 = NDArray[np.float64]
 I64 = NDArray[np.int64]
@@ -123,8 +133,8 @@ def _adjustment(alpha: float, inverse_S: F64, design: Design) -> float:
         for one_over_mu in inverse_S:
             total += inverse(one_over_mu + alpha)
         return -0.5 * math.log(total)
-    b_KK = _weighted(row_NK, _weights(alpha, inverse_S, row_S, n)[0])
-    _factorize(b_KK)
+    b_KK = weighted(row_NK, _weights(alpha, inverse_S, row_S, n)[0])
+    factorize(b_KK)
     log_det = 0.0
     for p in range(k):
         log_det += 2.0 * math.log(b_KK[p, p])
@@ -144,9 +154,9 @@ def _adjustment_slope(alpha: float, inverse_S: F64, design: Design) -> float:
             db -= inverse_square(t)
         return -0.5 * (b * (1.0 / b * db)) / b
     w_2N = _weights(alpha, inverse_S, row_S, n)
-    b_KK = _weighted(row_NK, w_2N[0])
-    _factorize(b_KK)
-    return -0.5 * _trace_of_ratio(b_KK, _weighted(row_NK, w_2N[1]))
+    b_KK = weighted(row_NK, w_2N[0])
+    factorize(b_KK)
+    return -0.5 * trace_of_ratio(b_KK, weighted(row_NK, w_2N[1]))
 
 
 @kernel
@@ -161,7 +171,7 @@ def _weights(alpha: float, inverse_S: F64, row_S: I64, n: int) -> F64:
 
 
 @kernel
-def _weighted(row_NK: F64, w_N: F64) -> F64:
+def weighted(row_NK: F64, w_N: F64) -> F64:
     """Lower half of X'WX."""
     n, k = row_NK.shape
     b_KK = np.zeros((k, k))
@@ -173,7 +183,7 @@ def _weighted(row_NK: F64, w_N: F64) -> F64:
 
 
 @kernel
-def _factorize(b_KK: F64) -> None:
+def factorize(b_KK: F64) -> None:
     """Cholesky's lower factor, in place."""
     for p in range(len(b_KK)):
         for q in range(p + 1):
@@ -184,7 +194,7 @@ def _factorize(b_KK: F64) -> None:
 
 
 @kernel
-def _trace_of_ratio(l_KK: F64, d_KK: F64) -> float:
+def trace_of_ratio(l_KK: F64, d_KK: F64) -> float:
     """Trace of inv(L L') D, from the lower halves of L and a symmetric D."""
     k = len(l_KK)
     inverse = np.zeros((k, k))

@@ -11,6 +11,8 @@ Passes over the data: one. Memory: batches x genes.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 import scipy.sparse as sp
@@ -18,6 +20,7 @@ from numpy.typing import NDArray
 
 from levelseq.errors import BadInput
 from levelseq.normalize.chunks import Matrix
+from levelseq.normalize.compiled import kernel
 
 __all__ = ["VariableGenes"]
 
@@ -40,22 +43,10 @@ class VariableGenes:
 
     def add(self, x_SG: Matrix, batch_S: NDArray[np.int64]) -> None:
         """Add counts (S, G), dense or sparse, with the numbers of their batches."""
-        x_SG = sp.csr_matrix(x_SG, dtype=np.float64)
-        library_S = np.asarray(x_SG.sum(axis=1)).ravel()
-        per_count_S = np.divide(
-            _TARGET, library_S, out=np.zeros_like(library_S), where=library_S > 0
-        )
-        scaled = x_SG.copy()
-        scaled.data = x_SG.data * np.repeat(per_count_S, np.diff(x_SG.indptr))
-        squared = scaled.copy()
-        squared.data = scaled.data**2
-        n_batches, n_samples = len(self._n_B), x_SG.shape[0]
-        member_BS = sp.csr_matrix(
-            (np.ones(n_samples), (batch_S, np.arange(n_samples))), shape=(n_batches, n_samples)
-        )
-        self._sum_BG += (member_BS @ scaled).toarray()
-        self._squares_BG += (member_BS @ squared).toarray()
-        self._n_B += np.bincount(batch_S, minlength=n_batches)
+        x: Any = sp.csr_matrix(x_SG)
+        codes_S = np.asarray(batch_S, dtype=np.int64)
+        _add(x.data, x.indices, x.indptr, codes_S, self._sum_BG, self._squares_BG)
+        self._n_B += np.bincount(codes_S, minlength=len(self._n_B))
 
     def ranking(self, n: int) -> NDArray[np.int64]:
         """Numbers of at most `n` genes, the most variable first; fewer when fewer have counts.
@@ -99,6 +90,29 @@ class VariableGenes:
         out = np.full(len(variance_G), np.nan)
         out[used] = _standardized(np.log(dispersion), np.log1p(mean_G))
         return out
+
+
+@kernel
+def _add(
+    count_N: NDArray[Any],
+    gene_N: NDArray[Any],
+    start_S: NDArray[Any],
+    batch_S: NDArray[np.int64],
+    sum_BG: F64,
+    squares_BG: F64,
+) -> None:
+    """Add the rows of a CSR matrix, each to its batch."""
+    for s in range(len(batch_S)):
+        library = 0.0
+        for i in range(start_S[s], start_S[s + 1]):
+            library += count_N[i]
+        if library == 0.0:
+            continue
+        per_count, b = _TARGET / library, batch_S[s]
+        for i in range(start_S[s], start_S[s + 1]):
+            value = count_N[i] * per_count
+            sum_BG[b, gene_N[i]] += value
+            squares_BG[b, gene_N[i]] += value * value
 
 
 def _standardized(log_dispersion: F64, log_mean: F64) -> F64:

@@ -163,7 +163,7 @@ def main() -> None:
     found = {name: CLOCK[name] for name in ("reading", "writing", "passes")}
     found["computing"] = seconds - found["reading"] - found["writing"]
     found |= {name: CLOCK[name] for name in CLOCK if name.startswith("stage ")}
-    print(json.dumps(found | {"peak_gib": peak / 2**20, "warm_gib": before / 2**20}))
+    print(json.dumps(found | {"peak_gb": peak * 1024 / 1e9, "warm_gb": before * 1024 / 1e9}))
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from levelseq.normalize.chunks import Chunk, Chunks, Matrix, dense_rows
+from levelseq.normalize.chunks import Chunk, Chunks, Matrix, dense_rows, some_rows
 from levelseq.normalize.source import MemoryCounts, Source
 from levelseq.normalize.values import Samples, row_values
 
@@ -92,11 +92,11 @@ class Stream:
         return bool(np.isnan(matrix.data if hasattr(matrix, "indptr") else matrix).any())
 
 
-_PART_ELEMENTS = 16_000_000
+_PART_ELEMENTS = 1 << 20
 
 
 def _parts(chunk: Chunk) -> Iterator[Chunk]:
     step = max(1, _PART_ELEMENTS // max(1, chunk.x_SG.shape[1]))
     for start in range(0, chunk.x_SG.shape[0], step):
         rows = slice(start, start + step)
-        yield Chunk(chunk.x_SG[rows], chunk.samples[rows])
+        yield Chunk(some_rows(chunk.x_SG, rows), chunk.samples[rows])

@@ -1,6 +1,7 @@
 """The on-store format of cohorts and normalized values."""
 
 from levelseq.cohort.batch_tree import BatchTree, parse_levels
+from levelseq.cohort.classical_way import why_classical
 from levelseq.cohort.cohort import Cohort, Normalized, open_cohort, open_normalized, read_manifest
 from levelseq.cohort.keys import canonical_json, content_key, manifest_json
 from levelseq.cohort.shards import (
@@ -26,5 +27,6 @@ __all__ = [
     "parse_levels",
     "read_manifest",
     "shard_path",
+    "why_classical",
     "write_shard",
 ]

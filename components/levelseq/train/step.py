@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
 from levelseq.cohort import (
     BatchTree,
     Cohort,
@@ -13,6 +11,7 @@ from levelseq.cohort import (
     content_key,
     open_cohort,
     open_normalized,
+    why_classical,
 )
 from levelseq.cohort.gene_space import GeneSpace
 from levelseq.errors import BadInput
@@ -28,10 +27,6 @@ from levelseq.store import join, open_store
 from levelseq.train.params import TrainParams
 
 __all__ = ["run"]
-
-FEWEST_FOR_VAE = 200
-BULK_LIBRARY = 1_000_000
-BULK_DETECTED = 0.5
 
 
 def run(params: TrainParams, cohort: str, normalized: str, workspace: str) -> str:
@@ -137,15 +132,8 @@ def _choose_class(params: TrainParams, cohort: Cohort) -> tuple[str, str]:
     """`vae` or `classical`, and why."""
     if params.model_class != "auto":
         return params.model_class, f"model class {params.model_class}, as asked"
-    n = cohort.manifest["n_obs"]
-    if n < FEWEST_FOR_VAE:
-        return "classical", f"the classical way: {n} observations, fewer than {FEWEST_FOR_VAE}"
-    obs = cohort.obs()
-    library = float(np.median(obs["n_counts"]))
-    detected = float(np.median(obs["n_genes"])) / cohort.manifest["n_vars"]
-    if library >= BULK_LIBRARY and detected >= BULK_DETECTED:
-        return "classical", (
-            f"the classical way: bulk samples, with a median library of {library:,.0f} counts "
-            f"and {detected:.0%} of the genes detected"
-        )
+    reason = why_classical(cohort)
+    if reason:
+        return "classical", f"the classical way: {reason}"
+    n, library = cohort.manifest["n_obs"], cohort.obs()["n_counts"].median()
     return "vae", f"a conditional VAE: {n} cells, median library {library:,.0f}"

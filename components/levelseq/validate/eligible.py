@@ -1,7 +1,8 @@
 """The classical methods that a bulk cohort was eligible for, beside each other.
 
 Each levels the cohort's expressed genes; what it leaves of the batch and what it keeps of the
-condition are measured alike. Shapes: S samples, G expressed genes.
+condition are measured alike. Of a large cohort a subsample is levelled, so that the cost does not
+grow with it. Shapes: N samples of the cohort, S those compared on, G expressed genes.
 """
 
 from __future__ import annotations
@@ -15,22 +16,24 @@ import pandas as pd
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from levelseq.cohort import BatchTree, Cohort
+from levelseq.cohort import BatchTree, Cohort, why_classical
 from levelseq.errors import BadInput
 from levelseq.normalize.chunks import as_dense
 from levelseq.normalize.counts import normalize_counts
 from levelseq.normalize.methods import CATALOGUE
-from levelseq.validate.evidence import SAMPLES, UNKNOWN
+from levelseq.validate.evidence import UNKNOWN
 from levelseq.validate.moderated_t import Estimate, adjusted, moderated_t
 from levelseq.validate.variance_explained import variance_explained
 
-__all__ = ["Compared", "compare_methods"]
+__all__ = ["Compared", "Comparison", "compare_methods"]
 
 F64 = NDArray[np.float64]
 
 _LEAST_COUNTS = 3.0
 _DISCOVERY = 0.05
 _LEAST_GENES = 10
+_MOST_SAMPLES = 200
+_LEAST_OF_A_BATCH = 8
 
 
 @dataclass(frozen=True)
@@ -54,24 +57,88 @@ class Compared:
     note: str = ""
 
 
-def compare_methods(cohort: Cohort) -> list[Compared]:
-    """Every eligible method on a cohort of fewer than 200 samples; nothing for a larger one."""
+@dataclass(frozen=True)
+class Comparison:
+    """The methods beside each other.
+
+    Attributes:
+        methods: one entry a method.
+        samples: how many samples it rests on.
+        of: how many the cohort has.
+    """
+
+    methods: list[Compared]
+    samples: int
+    of: int
+
+
+def compare_methods(cohort: Cohort, seed: int = 0) -> Comparison | None:
+    """Every eligible method on a cohort for the classical way; None for any other.
+
+    Args:
+        cohort: bulk samples, or few observations (`why_classical`).
+        seed: of the subsample that a comparison of more than 200 samples rests on.
+    """
     obs = cohort.obs()
     tree = BatchTree.from_obs(obs, cohort.batch_levels).without_constant_levels()[0]
-    if len(obs) >= SAMPLES or not tree.levels:
-        return []
-    counts = as_dense(sp.vstack([sp.csr_matrix(shard.X) for shard in cohort.shards()]))
+    if not tree.levels or not why_classical(cohort):
+        return None
+    leaf = _leaves(tree, obs)
+    rows = _rows(leaf, _condition(cohort, obs), seed)
+    counts = _counts(cohort, rows)
     shared = cohort.var()["in_all_deposits"].to_numpy(dtype=bool)
     kept = shared & (counts.mean(axis=0) >= _LEAST_COUNTS)
     if kept.sum() < _LEAST_GENES or not counts[:, kept].any(axis=1).all():
-        return []
-    frame = pd.DataFrame(counts[:, kept])
-    leaf = np.array([">".join(path) for path in tree.leaves])[tree.leaf_codes(obs)]
-    truth = _truth(frame, leaf, _condition(cohort, obs))
-    return [
-        _measured(name, options, frame, obs, tree, leaf, truth)
-        for name, options in _ways(tree, truth is not None).items()
-    ]
+        return None
+    frame, here, leaf = pd.DataFrame(counts[:, kept]), obs.iloc[rows], leaf[rows]
+    tree = BatchTree.from_obs(here, tree.levels).without_constant_levels()[0]
+    truth = _truth(frame, leaf, _condition(cohort, here))
+    ways = _ways(tree, truth is not None).items()
+    return Comparison(
+        [_measured(name, options, frame, here, tree, leaf, truth) for name, options in ways],
+        len(rows),
+        len(obs),
+    )
+
+
+def _leaves(tree: BatchTree, obs: pd.DataFrame) -> NDArray[Any]:
+    names = np.array([">".join(leaf) for leaf in tree.leaves])
+    return np.asarray(names[tree.leaf_codes(obs)])
+
+
+def _rows(batch_N: NDArray[Any], condition_N: NDArray[Any] | None, seed: int) -> NDArray[np.int64]:
+    """(S,) sorted numbers of the samples to compare on, at most 200.
+
+    Eight of each batch, or all that it has, then each batch and condition in proportion; where
+    there are more batches than that leaves room for, some of them, a large one more likely.
+    """
+    if len(batch_N) <= _MOST_SAMPLES:
+        return np.arange(len(batch_N))
+    random = np.random.default_rng([seed, 11])
+    order = random.permutation(len(batch_N))
+    samples = pd.DataFrame({"batch": batch_N, "condition": ""}).iloc[order]
+    if condition_N is not None:
+        samples["condition"] = condition_N[order]
+    batches = samples["batch"].unique()[: _MOST_SAMPLES // _LEAST_OF_A_BATCH]
+    samples = samples[samples["batch"].isin(batches)]
+    # Each stratum's samples lie evenly between 0 and 1: the first so many are a fair share of all.
+    strata = samples.groupby(["batch", "condition"])
+    place = strata.cumcount() + random.random(len(samples))
+    samples["place"] = place / strata["batch"].transform("size")
+    samples = samples.sort_values("place")
+    samples["later"] = samples.groupby("batch").cumcount() >= _LEAST_OF_A_BATCH
+    chosen = samples.sort_values(["later", "place"]).index[:_MOST_SAMPLES]
+    return np.sort(chosen.to_numpy(dtype=np.int64))
+
+
+def _counts(cohort: Cohort, rows: NDArray[np.int64]) -> F64:
+    """(S, genes) counts of some samples; one shard is in memory at a time."""
+    parts, start = [], 0
+    for shard in cohort.shards():
+        own = rows[(rows >= start) & (rows < start + shard.n_obs)] - start
+        parts.append(sp.csr_matrix(shard.X)[own])
+        start += shard.n_obs
+    return as_dense(sp.vstack(parts))
 
 
 def _ways(tree: BatchTree, condition: bool) -> dict[str, dict[str, Any]]:

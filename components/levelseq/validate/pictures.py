@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from levelseq.validate.eligible import Compared
+from levelseq.validate.eligible import Comparison
 from levelseq.validate.neighbours import nearest
 
 __all__ = ["UMAP_OBSERVATIONS", "Pictures", "plane"]
@@ -34,7 +34,7 @@ class Pictures:
         methods: sentences on what was done, for a paper.
         provenance: what stands in the manifests of cohort, normalized values and model, without
             donors and barcodes.
-        compared: the classical methods that a bulk cohort was eligible for; else nothing.
+        compared: the classical methods that a bulk cohort was eligible for; else None.
     """
 
     before: Array
@@ -45,7 +45,7 @@ class Pictures:
     history: dict[str, list[float | None]]
     methods: list[str]
     provenance: dict[str, Any]
-    compared: list[Compared] = field(default_factory=list)
+    compared: Comparison | None = None
 
 
 def plane(x_ND: np.ndarray[Any, Any], projection: str, seed: int = 0) -> Array:

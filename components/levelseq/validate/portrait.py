@@ -51,7 +51,7 @@ def portray(
         history={n: [b.get("gates", {}).get(n) for b in baselines] for n in names},
         methods=_methods(cohort, normalized, manifest, evidence, peers),
         provenance=_provenance(cohort, normalized, manifest, evidence),
-        compared=compare_methods(cohort),
+        compared=compare_methods(cohort, params.seed),
     )
 
 

@@ -66,7 +66,7 @@ def render(verdict: Json, pictures: Pictures) -> str:
 
 def _compared(pictures: Pictures) -> dict[str, tuple[str, str]]:
     """The section on the classical methods, where the cohort is of a kind that they suit."""
-    if not pictures.compared:
+    if pictures.compared is None:
         return {}
     return {"normalizations": ("Normalizations", compared_section(pictures.compared))}
 

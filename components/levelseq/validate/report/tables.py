@@ -9,7 +9,7 @@ from levelseq.validate.report.charts import bar, strip, track
 from levelseq.validate.report.words import FAMILIES, METHODS, OUTCOMES, gate_title, number, span
 
 if TYPE_CHECKING:
-    from levelseq.validate.eligible import Compared
+    from levelseq.validate.eligible import Comparison
 
 __all__ = [
     "compared_section",
@@ -82,16 +82,19 @@ def scores_section(scores: dict[str, dict[str, float | None]]) -> str:
     )
 
 
-def compared_section(compared: list[Compared]) -> str:
+def compared_section(compared: Comparison) -> str:
     """The classical methods beside each other: batch left, condition kept."""
+    rests_on = f"{compared.samples:,} observations"
+    if compared.samples < compared.of:
+        rests_on = f"{compared.samples:,} of {compared.of:,} observations"
     lead = (
         '<h2>Normalizations</h2><p class="lead">The classical methods that this cohort was '
-        "eligible for, on its expressed genes. Batch: share of the genes' variance between "
-        "batches beyond chance, 0 is best. Condition: its log fold changes after the method, "
-        "across batches, on those within batches before; 1 and 1 are best.</p>"
+        f"eligible for, on its expressed genes in {rests_on}. Batch: share of the genes' variance "
+        "between batches beyond chance, 0 is best. Condition: its log fold changes after the "
+        "method, across batches, on those within batches before; 1 and 1 are best.</p>"
     )
     rows = []
-    for way in compared:
+    for way in compared.methods:
         name = f'<th scope="row"><code>{escape(way.method)}</code></th>'
         if way.note:
             rows.append(

@@ -51,7 +51,7 @@ def given(samples, name):
         "shrink": {
             "group": samples["condition"].to_numpy(),
             "shrink": True,
-            "n_genes_subset": 30,
+            "shrink_genes": 30,
             "seed": 4,
         },
     }
@@ -92,7 +92,7 @@ def test_the_integers_are_those_of_the_oracles(oracle, shared, data, name):
             "group": condition,
             "shrink": True,
             "shrink_dispersion": True,
-            "n_genes_subset": 50,
+            "shrink_genes": 50,
             "seed": 1,
         },
     }[name]
@@ -192,7 +192,7 @@ def test_the_order_of_samples_genes_blocks_and_threads_changes_nothing(study, mo
     np.testing.assert_array_equal(adjusted(sp.csr_matrix(x), batch, group=group), whole)
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     np.testing.assert_array_equal(adjusted(x, batch, group=group), whole)
-    state = combat_seq.fit_blocks(few_at_a_time(x), len(x), (batch, group, None))
+    state = combat_seq.fit_blocks(few_at_a_time(x), len(x), combat_seq.Columns(batch, group))
     np.testing.assert_array_equal(combat_seq.apply(x, batch, state, group=group), whole)
     one = combat_seq.fit(x, batch, group=group)
     np.testing.assert_array_equal(state.dispersion_BG, one.dispersion_BG)
@@ -213,7 +213,7 @@ def test_blocks_are_applied_as_the_whole(study):
     state = combat_seq.fit(x, batch)
     library = combat_seq.libraries(few_at_a_time(x), len(x), state)
     np.testing.assert_array_equal(library, x[:, state.adjusted_G].sum(axis=1))
-    rows = combat_seq.coded(state.coding, len(x), batch, None, None)
+    rows = combat_seq.coded(state.coding, len(x), combat_seq.Columns(batch))
     parts = [
         combat_seq.apply_block(x_gS, genes, rows, library, state)
         for genes, x_gS in few_at_a_time(x)()
@@ -261,7 +261,7 @@ def test_shrinkage_by_all_genes_is_shrinkage_by_a_draw_of_all(study):
     x, batch = counts.to_numpy()[:, :60], samples["batch"].to_numpy()
     n = int(combat_seq.fit(x, batch).adjusted_G.sum())
     every = combat_seq.fit(x, batch, shrink=True, shrink_dispersion=True)
-    drawn = combat_seq.fit(x, batch, shrink=True, shrink_dispersion=True, n_genes_subset=n - 1)
+    drawn = combat_seq.fit(x, batch, shrink=True, shrink_dispersion=True, shrink_genes=n - 1)
     np.testing.assert_allclose(every.gamma_BG, drawn.gamma_BG, rtol=1e-9, atol=1e-12)
     np.testing.assert_allclose(every.dispersion_G, drawn.dispersion_G, rtol=1e-9)
 
@@ -281,7 +281,7 @@ def changed(place, value):
     ("x", "batch", "more", "said"),
     [
         (X, ["a"] * 6, {}, "column 'batch': has one batch"),
-        (X, ["a"] * 5 + ["b"], {}, "column 'batch': batch b has one sample.*row 5"),
+        (X, ["a"] * 5 + ["b"], {}, "column 'batch': batch b has one sample.*patient5"),
         (X, BATCH, {"group": list("ppqrrs")}, "confounded"),
         (X, BATCH, {"group": BATCH}, "'group'.*confounded"),
         (X, BATCH, {"covariates": (BATCH == "a").astype(float)}, "'covariate 1'.*confounded"),
@@ -306,10 +306,10 @@ def test_what_cannot_be_fitted_is_said_in_one_line(x, batch, more, said):
 
 
 def test_options_that_would_not_be_read_are_refused():
-    with pytest.raises(BadOption, match="shrink_dispersion: is read with shrink alone"):
+    with pytest.raises(BadOption, match="--shrink-dispersion: is read with shrink alone"):
         combat_seq.fit(X, BATCH, shrink_dispersion=True)
-    with pytest.raises(BadOption, match="n_genes_subset: is 8, and there are 7 other genes"):
-        combat_seq.fit(X, BATCH, shrink=True, n_genes_subset=8)
+    with pytest.raises(BadOption, match="--shrink-genes: is 8, and there are 7 other genes"):
+        combat_seq.fit(X, BATCH, shrink=True, shrink_genes=8)
 
 
 def test_new_samples_that_the_fit_does_not_know_are_refused():

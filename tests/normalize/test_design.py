@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import json
+import time
+import tracemalloc
+import warnings
 
 import numpy as np
+import pandas as pd
 import pytest
 
+from levelseq import normalize_counts
 from levelseq.errors import BadInput
 from levelseq.normalize import combat
-from levelseq.normalize.design import Design, check_design, nearly_confounded
+from levelseq.normalize.design import Design, check_design
 from levelseq.normalize.design_report import design_report
+from levelseq.normalize.design_strength import nearly_confounded
+from levelseq_pipelines.cli import main
 
 BATCH = np.repeat(["b1", "b2", "b3"], 4)
 NAMES = [f"liver{i}" for i in range(12)]
@@ -21,7 +28,7 @@ ARMS = list("ABABAABBCCCC")
 @pytest.mark.parametrize(
     ("design", "said"),
     [
-        (Design(["b1"] * 12), "has one batch, 'b1', and combat needs two.*tmm or log1p_cpm"),
+        (Design(["b1"] * 12), "has one batch, 'b1', and two are needed.*tmm or log1p_cpm"),
         (
             Design(BATCH, {"drug": np.repeat(["yes", "no"], [8, 4])}),
             r"'drug': is confounded with batch: 'no' is in b3 \(4 samples\), 'yes' is in b1 b2 \(8 "
@@ -156,3 +163,98 @@ def test_the_report_is_json():
 def test_batches_that_leave_no_sample_for_noise_are_refused():
     with pytest.raises(BadInput, match="12 samples in 12 batches leave nothing to tell noise by"):
         combat.fit(X, Design(list("abcdefghijkl")))
+
+
+def counts_of(n=12):
+    return pd.DataFrame(
+        np.random.default_rng(4).negative_binomial(5, 0.05, (n, 60)) + 1, index=NAMES[:n]
+    )
+
+
+@pytest.mark.parametrize("method", ["combat", "combat_tree", "combat_seq", "remove_batch_effect"])
+def test_a_refusal_says_what_this_design_can_be_used_for(method):
+    with pytest.raises(BadInput) as refused:
+        normalize_counts(counts_of(), method, pd.Series(BATCH, name="lab"), pd.Series(ARMS))
+    line = str(refused.value)
+    assert "column '" in line
+    if method != "remove_batch_effect":
+        assert "is confounded with lab: 'A' 'B' are in b1 b2 (8 samples), 'C' is in b3" in line
+    for offer in (
+        "reference_ratio with samples of a reference material in each batch",
+        "leave out 4 samples of C",
+        "leave condition out, whose differences then go with the batches'",
+    ):
+        assert offer in refused.value.do
+    assert "\n" not in line
+
+
+@pytest.mark.parametrize("method", ["combat", "combat_seq", "remove_batch_effect"])
+def test_a_clean_design_brings_no_notice(method):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        normalize_counts(counts_of(), method, BATCH, ["yes", "no"] * 6)
+
+
+def test_a_weak_design_is_told_with_a_way_out():
+    batch = ["alone", *np.repeat(BATCH[:8], 2)[:11]]
+    drug = ["yes"] + ["no"] * 7 + ["yes"] * 3 + ["no"]
+    with pytest.warns(UserWarning, match="cannot be estimated") as told:
+        normalize_counts(counts_of(), "combat", batch, drug)
+    text = "\n".join(str(warning.message) for warning in told)
+    assert "cannot be estimated: variance within alone: one sample each" in text
+    assert "offered: mean-only combat, which follows from alone; leave out 1 sample liver0" in text
+    drug = np.array(["yes"] + ["no"] * 15 + ["yes"] * 8)
+    report = design_report(Design(np.repeat(BATCH, 2), {"drug": drug}))
+    assert report.warnings[0].startswith("drug differs mostly between batches: little can be kept")
+    assert "all is kept by reference_ratio" in report.warnings[0]
+
+
+def test_many_batches_of_many_samples_need_little_memory_and_time():
+    n, n_batches = 60_000, 3_000
+    rng = np.random.default_rng(6)
+    design = Design(
+        np.arange(n) % n_batches,
+        {"drug": np.array(["no", "yes"])[rng.integers(0, 2, n)], "age": rng.normal(50, 9, n)},
+    )
+    tracemalloc.start()
+    started = time.perf_counter()
+    report = design_report(design)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert report.rank == report.columns == n_batches + 2
+    # With a column for each batch it would be n * n_batches * 8 bytes: 1.4 GB.
+    assert peak < 200e6
+    assert time.perf_counter() - started < 20
+
+
+def test_the_rank_is_that_of_the_whole_matrix():
+    rng = np.random.default_rng(9)
+    for _ in range(20):
+        n_batches, n = rng.integers(2, 5), 18
+        batch = np.array([f"b{i}" for i in rng.integers(0, n_batches, n)])
+        drug, day = rng.integers(0, 3, n).astype(str), np.round(rng.normal(0, 1, n))
+        nested = np.char.add(batch, rng.integers(0, 2, n).astype(str))
+        design = Design(batch, {"drug": drug, "day": day, "nested": nested})
+        report = design_report(design)
+        columns = [batch == b for b in np.unique(batch)]
+        columns += [drug == d for d in np.unique(drug)[1:]] + [day]
+        columns += [nested == v for v in np.unique(nested)[1:]]
+        assert report.columns == len(columns)
+        assert report.rank == np.linalg.matrix_rank(np.stack(columns, axis=1).astype(float))
+
+
+def test_the_command_line_tells_what_a_sample_table_lets_methods_do(tmp_path, capsys):
+    table = tmp_path / "samples.csv"
+    pd.DataFrame({"lab": BATCH, "arm": ARMS, "age": 50}, index=NAMES).to_csv(table)
+    told = ["normalize", "--design", "--samples", str(table), "--batch", "lab"]
+    assert main([*told, "--condition", "arm", "--covariates", "age"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "design: 12 samples in 3 batches of lab, rank 4 of 5 columns"
+    assert "cannot be estimated: age: it has one value" in lines
+    assert "offered: leave out 4 samples of C" in lines
+    assert main(told) == 0
+    assert "offered: combat to the mean of the batches" in capsys.readouterr().out.splitlines()
+    assert main([*told, "--condition", "drug"]) == 2
+    assert "no column 'drug' among the samples' columns" in capsys.readouterr().err
+    assert main(told[:4]) == 2
+    assert "--batch: is needed with --design" in capsys.readouterr().err

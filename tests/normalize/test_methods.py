@@ -8,7 +8,7 @@ import pytest
 
 from levelseq.errors import BadOption
 from levelseq.normalize.methods import CATALOGUE, resolved
-from levelseq.normalize.params import MethodParams
+from levelseq.normalize.params import MethodParams, NormalizeParams
 
 CHOICES = typing.get_args(MethodParams.model_fields["method"].annotation)
 
@@ -55,3 +55,33 @@ def test_defaults_are_those_of_the_r_function():
     assert resolved(MethodParams(method="tmm", values="log_cpm"))[1:] == ("tmm", "log_cpm")
     chosen = MethodParams(method="combat", values="log_cpm", size_factors="tmm")
     assert resolved(chosen)[1:] == ("tmm", "log_cpm")
+
+
+GIVEN = ("quantile", "combat", "combat_tree", "remove_batch_effect", "reference_ratio")
+
+
+@pytest.mark.parametrize("name", [n for n in CHOICES if "values" in CATALOGUE[n].uses])
+def test_given_values_are_for_methods_that_need_no_counts(name):
+    params = MethodParams(method=name, values="given")
+    if name in GIVEN:
+        assert resolved(params)[1:] == ("", "given")
+        return
+    said = f"--values: {name} starts from counts.*'given' is for {', '.join(GIVEN)}"
+    with pytest.raises(BadOption, match=said):
+        resolved(params)
+
+
+def test_a_cohort_has_counts_and_no_given_values():
+    with pytest.raises(BadOption, match=r"--values: a cohort holds counts.*not 'given'"):
+        NormalizeParams.checked(method="combat", values="given")
+    assert NormalizeParams.checked(method="combat", values="vst").values == "vst"
+
+
+def test_shrinkage_options_are_read_together():
+    alone = MethodParams(method="combat_seq", shrink_genes=50)
+    with pytest.raises(BadOption, match="--shrink-genes: is read with --shrink alone"):
+        resolved(alone)
+    with pytest.raises(BadOption, match="--shrink-genes: combat does not use it"):
+        resolved(MethodParams(method="combat", shrink_genes=50))
+    whole = MethodParams(method="combat_seq", shrink=True, shrink_genes=50, shrink_seed=3)
+    assert resolved(whole)[0].name == "combat_seq"

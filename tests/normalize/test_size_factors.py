@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 import scipy.sparse as sp
 
+from levelseq.cohort import open_normalized
 from levelseq.errors import BadInput, BadOption
 from levelseq.normalize import (
     geometric,
@@ -20,12 +21,14 @@ from levelseq.normalize import (
     poscounts,
     rle,
     size_factors,
+    step,
     tmm,
     tmmwsp,
     upper_quartile,
 )
 from levelseq.normalize.chunks import Chunk, in_memory
 from levelseq.normalize.packing import pack, unpack
+from levelseq.normalize.params import NormalizeParams
 
 SETS = ("mini", "marioni")
 HERE = Path(__file__).parents[1] / "golden" / "r"
@@ -162,8 +165,8 @@ def test_chunks_and_sparse_give_what_the_whole_gives(method):
     assert np.exp(np.log(whole.size_factor_S).mean()) == pytest.approx(1, abs=1e-12)
     again = size_factors.apply(in_chunks(x, 5), whole.state)
     np.testing.assert_allclose(again, whole.size_factor_S, rtol=1e-13)
-    native = size_factors.apply_native(in_chunks(x, 5), whole.state)
-    np.testing.assert_allclose(native, whole.native_S, rtol=1e-13)
+    native_S = size_factors.measured(in_chunks(x, 5), whole.state).native_S
+    np.testing.assert_allclose(native_S, whole.native_S, rtol=1e-13)
 
 
 @pytest.mark.parametrize("method", ROW_BY_ROW)
@@ -431,3 +434,37 @@ def test_what_is_no_count_is_refused_and_its_sample_named(bad, said, kind):
     for method in MODULES.values():
         with pytest.raises(BadInput, match=rf"sample b: .*{said}"):
             method.fit(kind(x), ["a", "b", "c"])
+
+
+def bulk(n=40, n_genes=300, zeros=0.15):
+    """Bulk counts of which every gene has a zero in some sample."""
+    rng = np.random.default_rng(8)
+    counts = rng.negative_binomial(5, 0.02, (n, n_genes)) + 1
+    counts[rng.random(counts.shape) < zeros] = 0
+    counts[rng.integers(0, n, n_genes), np.arange(n_genes)] = 0
+    return counts
+
+
+@pytest.mark.parametrize("method", ["tmm", "tmmwsp"])
+def test_bulk_samples_with_a_zero_in_every_gene_get_their_factors(write_cohort, tmp_path, method):
+    few = bulk(zeros=0.02)
+    few[7, 5:] = 0
+    for counts in (bulk(), few):
+        assert (counts == 0).any(axis=0).all()
+        table = pd.DataFrame({"lab": np.arange(len(counts)) % 2}, index=None).astype(str)
+        cohort = write_cohort(counts, table, ["lab"])
+        address = step.run(NormalizeParams(method=method), cohort, str(tmp_path / "W"))
+        fit = size_factors.fit(method, in_memory(counts))
+        found = open_normalized(address).obs()["size_factor"]
+        np.testing.assert_allclose(found, fit.size_factor_S, rtol=1e-9)
+        assert np.ptp(found) > 0.1
+
+
+def test_single_cells_are_refused_by_tmm_and_not_by_tmmwsp(write_cohort, tmp_path):
+    counts = np.maximum(bulk(zeros=0.85), np.eye(40, 300, dtype=int))
+    table = pd.DataFrame({"lab": np.arange(40) % 2}).astype(str)
+    cohort, w = write_cohort(counts, table, ["lab"]), str(tmp_path / "W")
+    with pytest.raises(BadInput, match=r"tmm: 8[0-9]% of the counts are zero.*log1p_cpm.*tmmwsp"):
+        step.run(NormalizeParams(method="tmm"), cohort, w)
+    found = open_normalized(step.run(NormalizeParams(method="tmmwsp"), cohort, w)).obs()
+    assert np.isfinite(found["size_factor"]).all()

@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 import scipy.sparse as sp
 
+from levelseq import normalize_counts
 from levelseq.errors import BadInput, BadOption
 from levelseq.normalize import frozen_surrogates, surrogate_checks, surrogate_estimation
 from levelseq.normalize import surrogate_variables as sva
@@ -325,3 +326,25 @@ def test_collinear_surrogates_are_removed_once(small):
     twice = _to_effects(mod, np.stack([beside, mod[:, 1], 2 * beside], axis=1))
     np.testing.assert_array_equal(twice[:, 1:], 0)
     np.testing.assert_allclose(beside @ twice[:, 0], 1, rtol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("arm", "more", "said"),
+    [
+        (["a"] * 8, {}, "column 'arm': has one value in all samples.*name another condition"),
+        (list("abababab"), {"sex": list("mfmfmfmf")}, "columns arm, sex: say the same"),
+        (list("abcdefga"), {}, "column 'arm': 8 samples leave nothing to find surrogates by"),
+    ],
+)
+def test_a_design_that_svaseq_cannot_keep_is_refused_by_its_columns(arm, more, said):
+    rng = np.random.default_rng(5)
+    counts = pd.DataFrame(rng.poisson(30, (8, 50)))
+    table = pd.DataFrame(more) if more else []
+    with pytest.raises(BadInput, match=said):
+        normalize_counts(counts, "svaseq", condition=pd.Series(arm, name="arm"), covariates=table)
+
+
+def test_svaseq_starts_from_counts_and_not_from_logs():
+    logs = pd.DataFrame(np.random.default_rng(5).normal(5, 1, (8, 50)))
+    with pytest.raises(BadOption, match="--values: svaseq starts from counts"):
+        normalize_counts(logs, "svaseq", condition=list("abababab"), values="given")

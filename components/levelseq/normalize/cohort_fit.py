@@ -26,6 +26,8 @@ Int = NDArray[np.int64]
 Bool = NDArray[np.bool_]
 
 _FEW_GENES = 100
+_MOST_ZEROS = 2 / 3
+"""Of the genes found anywhere a bulk sample has half or more, a single cell a third or less."""
 
 
 @dataclass(frozen=True)
@@ -101,8 +103,8 @@ def fit_cohort_sizes(
     Raises:
         BadInput: the method is not defined for this cohort.
     """
-    if name in ("tmm", "tmmwsp"):
-        _refuse_single_cells(counts.chunks(counts.shared_genes), name)
+    if name == "tmm":
+        _refuse_single_cells(counts.chunks(counts.shared_genes))
     state, samples = fit_sizes(counts, name, control_genes)
     if isinstance(state.reference, median_of_ratios.State):
         rest = int(np.isfinite(state.reference.log_geometric_mean_G).sum())
@@ -112,18 +114,26 @@ def fit_cohort_sizes(
     return state, samples
 
 
-def _refuse_single_cells(chunks: Chunks, name: str) -> None:
-    """It compares each sample with one other: what two single cells share says too little."""
-    positive: Bool | None = None
+def _refuse_single_cells(chunks: Chunks) -> None:
+    """It compares each sample with one other: what two single cells share says too little.
+
+    Raises:
+        BadInput: most counts are zero, of the genes that have any.
+    """
+    n_samples, positive_G = 0, np.zeros(0, dtype=np.int64)
     for chunk in chunks():
-        here = np.asarray((chunk.x_SG > 0).sum(axis=0)).ravel() == chunk.x_SG.shape[0]
-        positive = here if positive is None else positive & here
-        if not positive.any():
-            raise BadInput(
-                "every gene has a zero in some sample, as in single cells",
-                where=name,
-                do="use log1p_cpm",
-            )
+        here_G = np.asarray((chunk.x_SG > 0).sum(axis=0), dtype=np.int64).ravel()
+        positive_G = here_G if n_samples == 0 else positive_G + here_G
+        n_samples += chunk.x_SG.shape[0]
+    found_G = positive_G[positive_G > 0]
+    zeros = 1 - found_G.sum() / max(1, n_samples * len(found_G))
+    if zeros > _MOST_ZEROS:
+        raise BadInput(
+            f"{zeros:.0%} of the counts are zero, as in single cells, and tmm compares samples "
+            "by the genes that two of them share",
+            where="tmm",
+            do="use log1p_cpm, or tmmwsp for bulk samples with many zeros",
+        )
 
 
 def rank_variable_genes(counts: CohortCounts, n: int) -> Int:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from levelseq.errors import BadInput
 from levelseq.normalize import compiled
 from levelseq.normalize.chunks import Matrix, checked
-from levelseq.normalize.combat_seq_design import Samples, coded
+from levelseq.normalize.combat_seq_design import Columns, Samples, coded
 from levelseq.normalize.combat_seq_fit import fit_plan
 from levelseq.normalize.combat_seq_map import map_genes
 from levelseq.normalize.combat_seq_plan import plan
@@ -27,10 +27,12 @@ from levelseq.normalize.design_layout import layout
 from levelseq.normalize.gene_blocks import GeneBlocks, gene_blocks
 
 __all__ = [
+    "Columns",
     "Options",
     "State",
     "apply",
     "apply_block",
+    "apply_columns",
     "fit",
     "fit_blocks",
     "libraries",
@@ -38,8 +40,6 @@ __all__ = [
 
 F64 = NDArray[np.float64]
 Int = NDArray[np.int64]
-Columns = tuple[Any, Any, Any]
-"""Batch, group and covariates, as `fit` takes them."""
 
 _GENES_AT_ONCE = 64
 
@@ -53,7 +53,7 @@ def fit(
     full_model: bool = True,
     shrink: bool = False,
     shrink_dispersion: bool = False,
-    n_genes_subset: int | None = None,
+    shrink_genes: int = 0,
     seed: int = 1,
     samples: Sequence[str] | None = None,
 ) -> State:
@@ -66,8 +66,8 @@ def fit(
         covariates: numbers (S, K) that are kept too, without an intercept; None: none.
         full_model: whether groups are kept at all.
         shrink: shrink what a batch adds to a gene; `shrink_dispersion`: dispersions too.
-        n_genes_subset: other genes that each is compared with to shrink; None: all, which takes
-            the square of their number.
+        shrink_genes: other genes that each is compared with to shrink; 0: all, which takes the
+            square of their number.
         seed: of their draw, as after R's `set.seed`.
         samples: names for messages.
 
@@ -78,10 +78,11 @@ def fit(
         BadOption: options that do not go together.
     """
     matrix = checked(x_SG, samples)
-    the = plan(matrix.shape[0], (batch, group, covariates), full_model=full_model)
+    columns = Columns(batch, group, covariates)
+    the = plan(matrix.shape[0], columns, samples, full_model=full_model)
     # Ordered once and held, since each pass would pay for turning it again.
     held = [(g, np.take(x_gS, the.order_S, axis=1)) for g, x_gS in gene_blocks(matrix)()]
-    options = Options(full_model, shrink, shrink_dispersion, n_genes_subset, seed)
+    options = Options(full_model, shrink, shrink_dispersion, shrink_genes, seed)
     return fit_plan(lambda: iter(held), the, options, samples)
 
 
@@ -97,12 +98,12 @@ def fit_blocks(
     Args:
         blocks: gives all genes in order each time it is called, once for each pass.
         n_samples: how many each gene has.
-        columns: batch, group and covariates.
+        columns: what is told of them.
         options: how to fit.
         samples: names for messages.
     """
     options = options or Options()
-    the = plan(n_samples, columns, full_model=options.full_model)
+    the = plan(n_samples, columns, samples, full_model=options.full_model)
     ordered = (the.order_S == np.arange(n_samples)).all()
 
     def read() -> Any:
@@ -153,11 +154,18 @@ def apply(
         BadInput: values that are no counts, other genes than in the fit, a batch or group that
             was not in it, or a sample without counts of the adjusted genes.
     """
+    return apply_columns(x_SG, Columns(batch, group, covariates), state, samples)
+
+
+def apply_columns(
+    x_SG: Matrix, columns: Columns, state: State, samples: Sequence[str] | None = None
+) -> Int:
+    """As `apply`, of columns that have names."""
     matrix = checked(x_SG, samples)
     n_samples, n_genes = matrix.shape
     if n_genes != len(state.adjusted_G):
         raise BadInput(f"has {n_genes} genes, the fit had {len(state.adjusted_G)}", where="data")
-    rows = coded(state.coding, n_samples, batch, group, covariates)
+    rows = coded(state.coding, n_samples, columns)
     held = list(gene_blocks(matrix)())
     library_S = libraries(lambda: iter(held), n_samples, state, samples)
     out_SG = np.empty(matrix.shape, dtype=np.int64)

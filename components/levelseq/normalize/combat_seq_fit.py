@@ -36,10 +36,11 @@ def fit_plan(
     options.check()
     genes = first_pass(blocks, the, samples)
     n_genes = int(genes.adjusted_G.sum())
-    if options.n_genes_subset is not None and options.n_genes_subset >= n_genes:
+    if options.shrink_genes >= n_genes:
         raise BadOption(
-            f"is {options.n_genes_subset}, and there are {n_genes - 1} other genes",
-            where="n_genes_subset",
+            f"is {options.shrink_genes}, and there are {n_genes - 1} other genes",
+            where="--shrink-genes",
+            do="0 is for all",
         )
     profiles, own_B = _profiles(the, genes)
     common_B = _common(blocks, genes, profiles)
@@ -180,8 +181,7 @@ def _shrunk(
 ) -> tuple[F64, F64]:
     """Shrunk shifts and dispersions (B, G'), in one more pass."""
     n_genes = len(answer.base_G)
-    drawn = options.n_genes_subset or 0
-    drawn_BGN = drawn_genes(n_genes, drawn, the.n_batches, options.seed)
+    drawn_BGN = drawn_genes(n_genes, options.shrink_genes, the.n_batches, options.seed)
     cells_CG = answer.cell_means()
     cell_S = np.repeat(np.arange(len(cells_CG)), np.diff(the.design.start_C1))
     gamma_BG, phi_BG = np.empty_like(answer.gamma_BG), np.empty_like(answer.gamma_BG)

@@ -84,7 +84,7 @@ def _check_genes(found: Genes, the: Plan, any_B: Int, names: Sequence[str]) -> N
     empty_S = the.order_S[found.library_S == 0]
     leave = "leave the sample out" if len(empty_S) == 1 else "leave the samples out"
     for b, name in enumerate(the.coding.batches):
-        where = f"column 'batch', batch {name}"
+        where = f"column {the.batch_column!r}, batch {name}"
         if any_B[b] == 0:
             raise BadInput("has no counts at all", where=where, do="leave the batch out")
     n_genes = int(found.adjusted_G.sum())
@@ -103,6 +103,6 @@ def _check_genes(found: Genes, the: Plan, any_B: Int, names: Sequence[str]) -> N
         if not found.enough_BG[b].any():
             raise BadInput(
                 f"no gene that every batch has comes to {LEAST_COUNTS} counts in it",
-                where=f"column 'batch', batch {name}",
+                where=f"column {the.batch_column!r}, batch {name}",
                 do="leave the batch out",
             )

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from levelseq.normalize.combat_seq_design import Coding, Samples, code
+from levelseq.normalize.combat_seq_design import Coding, Columns, Samples, code
 from levelseq.normalize.design_layout import Layout, layout
 
 __all__ = ["Plan", "plan"]
@@ -26,6 +26,7 @@ class Plan:
         rows: the ordered samples as rows.
         batch_start_B1: where each batch starts among them.
         design: the layout of all.
+        batch_column: what the batch is called in messages.
     """
 
     coding: Coding
@@ -33,6 +34,7 @@ class Plan:
     rows: Samples
     batch_start_B1: Int
     design: Layout
+    batch_column: str
 
     @property
     def n_batches(self) -> int:
@@ -44,14 +46,16 @@ class Plan:
         return int(self.batch_start_B1[b]), int(self.batch_start_B1[b + 1])
 
 
-def plan(n_samples: int, columns: tuple[Any, Any, Any], *, full_model: bool) -> Plan:
+def plan(
+    n_samples: int, columns: Columns, samples: Sequence[str] | None = None, *, full_model: bool
+) -> Plan:
     """The design of batch, group and covariates.
 
     Raises:
         BadInput: as `combat_seq_design.code`.
     """
-    batch, group, covariates = columns
-    coding, rows = code(n_samples, batch, group if full_model else None, covariates)
+    columns = columns if full_model else columns._replace(group=None)
+    coding, rows = code(n_samples, columns, samples)
     n_batches = len(coding.batches)
     by_batch = np.argsort(rows.batch_S, kind="stable")
     by_row = layout(rows.taken(by_batch).design(n_batches)).order_S
@@ -59,4 +63,5 @@ def plan(n_samples: int, columns: tuple[Any, Any, Any], *, full_model: bool) -> 
     rows = rows.taken(order)
     sizes = np.bincount(rows.batch_S, minlength=n_batches)
     start = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
-    return Plan(coding, order, rows, start, layout(rows.design(n_batches)))
+    whole = layout(rows.design(n_batches))
+    return Plan(coding, order, rows, start, whole, columns.batch_column)

@@ -73,14 +73,14 @@ class Options:
         full_model: keep what differs between groups.
         shrink: shrink what a batch adds to a gene towards what it adds to genes like it.
         shrink_dispersion: shrink dispersions too.
-        n_genes_subset: other genes that each is compared with to shrink; None: all.
+        shrink_genes: other genes that each is compared with to shrink; 0: all.
         seed: of their draw, as in R.
     """
 
     full_model: bool = True
     shrink: bool = False
     shrink_dispersion: bool = False
-    n_genes_subset: int | None = None
+    shrink_genes: int = 0
     seed: int = 1
 
     def check(self) -> None:
@@ -89,9 +89,9 @@ class Options:
         Raises:
             BadOption: an option that would not be read, or no genes to compare with.
         """
-        if self.shrink_dispersion and not self.shrink:
-            raise BadOption("is read with shrink alone", where="shrink_dispersion", do="set shrink")
-        if self.n_genes_subset is not None and not self.shrink:
-            raise BadOption("is read with shrink alone", where="n_genes_subset", do="set shrink")
-        if self.n_genes_subset is not None and self.n_genes_subset < 1:
-            raise BadOption(f"is {self.n_genes_subset}, not 1 or more", where="n_genes_subset")
+        for name in ("shrink_dispersion", "shrink_genes"):
+            if getattr(self, name) and not self.shrink:
+                where = f"--{name.replace('_', '-')}"
+                raise BadOption("is read with shrink alone", where=where, do="set shrink")
+        if self.shrink_genes < 0:
+            raise BadOption(f"is {self.shrink_genes}, not 0 or more", where="--shrink-genes")

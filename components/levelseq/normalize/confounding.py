@@ -96,10 +96,9 @@ def listed(words: Iterable[str]) -> str:
 
 def within(z_SK: F64, codes: NDArray[np.int64]) -> F64:
     """Covariates less their batch's mean."""
-    out = z_SK.copy()
-    for b in np.unique(codes):
-        out[codes == b] -= z_SK[codes == b].mean(axis=0)
-    return out
+    size_B = np.maximum(np.bincount(codes), 1)
+    means = [(np.bincount(codes, weights=z_S) / size_B)[codes] for z_S in z_SK.T]
+    return z_SK - np.stack(means, axis=1)
 
 
 def standardized(z_SK: F64) -> F64:

@@ -19,14 +19,17 @@ from levelseq.normalize.confounding import (
     standardized,
     within,
 )
+from levelseq.normalize.design_levels import matched_levels
 
-__all__ = ["Coding", "Design", "check_design", "nearly_confounded", "share_within"]
+__all__ = ["Coding", "Design", "check_covariates", "check_design"]
 
 F64 = NDArray[np.float64]
 Coding = dict[str, tuple[str, ...]]
-"""For each covariate its levels, the first one without a column; no levels for a number."""
+"""For each covariate its levels, the first one without a column; no levels for a number.
 
-_NEARLY_CONFOUNDED = 0.75
+Covariates are in the order of their names, which a fit that is saved as JSON keeps.
+"""
+
 _WAY_OUT = (
     "use reference_ratio with samples of a reference material in each batch, add samples that tell "
     "it and the batch apart, or leave it out"
@@ -60,7 +63,7 @@ class Design:
     def coding(self) -> Coding:
         """The levels of each covariate, sorted; a covariate with one value is left out."""
         coding: Coding = {}
-        for name, column in self.covariates.items():
+        for name, column in sorted(self.covariates.items()):
             if column.dtype.kind in "iuf":
                 levels: tuple[str, ...] = ()
                 constant = bool((column == column[0]).all())
@@ -81,19 +84,20 @@ class Design:
         for name, levels in coding.items():
             if name not in self.covariates:
                 raise BadInput("is needed: the state was fitted with it", where=f"column {name!r}")
-            column = self.covariates[name]
             if not levels:
-                columns.append(np.asarray(column, dtype=np.float64))
+                columns.append(self._numbers(name))
                 continue
-            text = np.array([str(value) for value in column])
-            unknown = sorted({str(value) for value in text} - set(levels))
-            if unknown:
-                raise BadInput(
-                    f"level {unknown[0]!r} was not in the fit, which had {', '.join(levels)}",
-                    where=f"column {name!r}",
-                )
+            text = np.array(matched_levels(self.covariates[name], levels, name))
             columns += [(text == level).astype(np.float64) for level in levels[1:]]
         return np.stack(columns, axis=1) if columns else np.empty((len(self.batch), 0))
+
+    def _numbers(self, name: str) -> F64:
+        try:
+            return np.asarray(self.covariates[name], dtype=np.float64)
+        except ValueError as error:
+            raise BadInput(
+                "is not a number in every sample, as it was in the fit", where=f"column {name!r}"
+            ) from error
 
     def batch_codes(self, batches: Sequence[str]) -> NDArray[np.int64]:
         """(S,): the number of each sample's batch, -1 for one that is not among them."""
@@ -139,7 +143,7 @@ def check_design(
     if len(batches) < 2:
         only = batches[0] if batches else ""
         raise BadInput(
-            f"has one batch, {only!r}, and combat needs two",
+            f"has one batch, {only!r}, and two are needed to level them",
             where=where,
             do="use tmm or log1p_cpm",
         )
@@ -175,13 +179,7 @@ def _check_separable(design: Design, coding: Coding, names: Sequence[str] | None
         BadInput: covariates are collinear, or confounded with batch; names columns and levels.
     """
     codes = design.batch_codes(sorted(set(design.batch)))
-    z_SK = standardized(design.matrix(coding))
-    owner_K = [name for name, levels in coding.items() for _ in range(max(1, len(levels) - 1))]
-    same = dependent(z_SK, owner_K)
-    if same:
-        raise BadInput(
-            "say the same of every sample", where=f"columns {', '.join(same)}", do="leave one out"
-        )
+    z_SK = check_covariates(design, coding)
     for name, levels in coding.items():
         z_Sk = standardized(design.matrix({name: levels}))
         if rank(within(z_Sk, codes)) < z_Sk.shape[1]:
@@ -192,7 +190,7 @@ def _check_separable(design: Design, coding: Coding, names: Sequence[str] | None
                 where=f"column {name!r}",
                 do=_WAY_OUT,
             )
-    together = dependent(within(z_SK, codes), owner_K)
+    together = dependent(within(z_SK, codes), _owners(coding))
     if together:
         raise BadInput(
             f"are together confounded with {design.batch_column}",
@@ -201,20 +199,24 @@ def _check_separable(design: Design, coding: Coding, names: Sequence[str] | None
         )
 
 
-def nearly_confounded(design: Design, coding: Coding) -> list[str]:
-    """Covariates of which three quarters of the variance lie between batches, or more.
+def check_covariates(design: Design, coding: Coding) -> F64:
+    """(S, K): the covariates' columns, of mean 0 and variance 1.
 
-    They can be told from batch, but what is kept of them rests on few samples.
+    Raises:
+        BadInput: they are collinear; names the columns.
     """
-    shares = {name: share_within(design, coding, name) for name in coding}
-    return [name for name, share in shares.items() if share < 1 - _NEARLY_CONFOUNDED]
+    z_SK = standardized(design.matrix(coding))
+    same = dependent(z_SK, _owners(coding))
+    if same:
+        raise BadInput(
+            "say the same of every sample", where=f"columns {', '.join(same)}", do="leave one out"
+        )
+    return z_SK
 
 
-def share_within(design: Design, coding: Coding, name: str) -> float:
-    """Share of a covariate's variance that lies within batches; of a category its worst level's."""
-    codes = design.batch_codes(sorted(set(design.batch)))
-    z_Sk = standardized(design.matrix({name: coding[name]}))
-    return float((within(z_Sk, codes) ** 2).mean(axis=0).min())
+def _owners(coding: Coding) -> list[str]:
+    """The covariate of each column."""
+    return [name for name, levels in coding.items() for _ in range(max(1, len(levels) - 1))]
 
 
 def _text(design: Design, name: str) -> list[str]:

@@ -14,7 +14,7 @@ from levelseq.normalize.design import Design
 if TYPE_CHECKING:
     from levelseq.normalize.design_report import DesignReport
 
-__all__ = ["can", "cannot", "offers"]
+__all__ = ["can", "cannot", "offers", "warnings"]
 
 _RATIO = "reference_ratio with samples of a reference material in each batch"
 
@@ -32,7 +32,8 @@ def can(report: DesignReport, design: Design, names: Sequence[str] | None) -> li
             share = f"{covariate.share_within:.0%} of its variance lies within batches"
             lines.append(f"{covariate.name}: {share}")
             continue
-        mixed = [b for b in report.batch_sizes if b not in covariate.one_level]
+        uniform = set(covariate.one_level)
+        mixed = [b for b in report.batch_sizes if b not in uniform]
         inside = np.flatnonzero(np.isin(batch, mixed))
         line = f"{covariate.name}: from {named(list(inside), names)} in {listed(mixed)}"
         if covariate.verdict == "estimated from few":
@@ -44,13 +45,13 @@ def can(report: DesignReport, design: Design, names: Sequence[str] | None) -> li
 
 def _rarer(design: Design, name: str, batches: Sequence[str]) -> list[int]:
     """Samples that are not of the level which most of their batch is of."""
-    text = [str(value) for value in design.covariates[name]]
-    found = []
-    for batch in batches:
-        here = [i for i, b in enumerate(design.batch) if b == batch]
-        usual = Counter(text[i] for i in here).most_common(1)[0][0]
-        found += [i for i in here if text[i] != usual]
-    return found
+    levels_of: dict[str, Counter[str]] = {batch: Counter() for batch in batches}
+    pairs = list(zip(design.batch, map(str, design.covariates[name])))
+    for batch, level in pairs:
+        if batch in levels_of:
+            levels_of[batch][level] += 1
+    usual = {batch: levels.most_common(1)[0][0] for batch, levels in levels_of.items()}
+    return [i for i, (batch, level) in enumerate(pairs) if usual.get(batch, level) != level]
 
 
 def cannot(
@@ -104,9 +105,7 @@ def offers(
             rest = sorted(i for group in found[1:] for i in group.samples)
             levels = listed([level for group in found[1:] for level in group.levels])
             lines.append(f"leave out {named(rest, names)} of {levels}")
-        lines.append(
-            f"combat without {covariate.name}, whose differences then go with the batches'"
-        )
+        lines.append(f"leave {covariate.name} out, whose differences then go with the batches'")
     if not report.refusal:
         full = [b for b in report.batch_sizes if all(b not in c.lacking for c in report.covariates)]
         best = max(full or report.batch_sizes, key=lambda b: report.batch_sizes[b])
@@ -115,8 +114,30 @@ def offers(
         if report.batch_sizes[best] > 1:
             lines.append(f"combat to reference batch {best} ({size}), which then stays as it is")
         lines.append(_RATIO)
-    if report.single and not report.refusal:
-        samples = [i for i, b in enumerate(design.batch) if b in report.single]
-        lines.append(f"mean-only combat, which follows from {listed(report.single)}")
-        lines.append(f"leave out {named(samples, names)} of {listed(report.single)}")
+        lines += _of_single(report, design, names)
     return lines or [way_out]
+
+
+def warnings(report: DesignReport, design: Design, names: Sequence[str] | None) -> list[str]:
+    """What it tells badly or not at all, and what to do about it; none for a sound design."""
+    lines = [
+        f"{covariate.name} differs mostly between batches: little can be kept of it; "
+        f"all is kept by {_RATIO}"
+        for covariate in report.covariates
+        if covariate.verdict == "estimated from few"
+    ]
+    lines += [f"cannot be estimated: {line}" for line in report.cannot]
+    instead = report.offers if report.refusal else _of_single(report, design, names)
+    return [*lines, f"offered: {'; '.join(instead)}"] if instead else lines
+
+
+def _of_single(report: DesignReport, design: Design, names: Sequence[str] | None) -> list[str]:
+    """What can be done about batches of one sample."""
+    if not report.single:
+        return []
+    alone = set(report.single)
+    samples = [i for i, b in enumerate(design.batch) if b in alone]
+    return [
+        f"mean-only combat, which follows from {listed(report.single)}",
+        f"leave out {named(samples, names)} of {listed(report.single)}",
+    ]

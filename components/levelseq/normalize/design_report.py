@@ -7,12 +7,11 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
-import numpy as np
-
 from levelseq.errors import BadInput
-from levelseq.normalize.confounding import Group, groups, rank, standardized
-from levelseq.normalize.design import Coding, Design, check_design, nearly_confounded, share_within
-from levelseq.normalize.design_advice import can, cannot, offers
+from levelseq.normalize.confounding import Group, groups, rank, standardized, within
+from levelseq.normalize.design import Coding, Design, check_design
+from levelseq.normalize.design_advice import can, cannot, offers, warnings
+from levelseq.normalize.design_strength import NEARLY_CONFOUNDED, share_within
 
 __all__ = ["Covariate", "DesignReport", "design_report"]
 
@@ -60,6 +59,7 @@ class DesignReport:
         columns, rank: of the design matrix of batches and covariates.
         covariates: one for each column.
         can, cannot, offers: lines.
+        warnings: what a log should have of it, a line each; none for a sound design.
         refusal: the line with which a batch method refuses the design; empty: it does not.
     """
 
@@ -73,6 +73,7 @@ class DesignReport:
     can: list[str]
     cannot: list[str]
     offers: list[str]
+    warnings: list[str]
     refusal: str
 
     def lines(self) -> list[str]:
@@ -122,14 +123,16 @@ def design_report(design: Design, names: Sequence[str] | None = None) -> DesignR
         [],
         [],
         [],
+        [],
         refusal,
     )
-    return replace(
+    report = replace(
         report,
         can=can(report, design, names),
         cannot=cannot(report, design, linked, names),
         offers=offers(report, design, linked, names, way_out),
     )
+    return replace(report, warnings=warnings(report, design, names))
 
 
 def _groups(design: Design, coding: Coding, name: str) -> list[Group]:
@@ -146,7 +149,7 @@ def _covariate(
     if name not in coding:
         return Covariate(name, kind, "constant", {}, {}, [], [], 0.0)
     share = share_within(design, coding, name)
-    few = name in nearly_confounded(design, coding)
+    few = share < 1 - NEARLY_CONFOUNDED
     verdict: Verdict = "estimated from few" if few else "estimated"
     if len(linked[name]) > 1 or share < _NOTHING:
         verdict = "confounded"
@@ -170,9 +173,13 @@ def _covariate(
 
 
 def _rank(design: Design, coding: Coding) -> tuple[int, int]:
-    """Columns of the design matrix of batches and covariates, and its rank."""
+    """Columns of the design matrix of batches and covariates, and its rank.
+
+    The batches' columns are independent, so it is their number and the rank of the covariates
+    less their batches' means: with a column for each batch, many of them would fill the memory.
+    """
     batches = sorted(set(design.batch))
-    codes = design.batch_codes(batches)
-    shifts = (codes[:, None] == np.arange(1, len(batches))).astype(np.float64)
-    whole = np.concatenate([shifts, design.matrix(coding)], axis=1)
-    return whole.shape[1] + 1, (rank(standardized(whole)) if whole.shape[1] else 0) + 1
+    if not coding:
+        return len(batches), len(batches)
+    z_SK = within(standardized(design.matrix(coding)), design.batch_codes(batches))
+    return len(batches) + z_SK.shape[1], len(batches) + rank(z_SK)

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from levelseq.errors import BadInput, BadOption
 from levelseq.normalize import combat, combat_tree, reference_ratio, remove_batch_effect
 from levelseq.normalize.columns import Batches, column, covariate_design, reference_mask
-from levelseq.normalize.design import Design, check_design, nearly_confounded
-from levelseq.normalize.design_report import design_report
+from levelseq.normalize.design import Design
 from levelseq.normalize.level import Level
+from levelseq.normalize.level_design import checked_design, offering
 from levelseq.normalize.moments import Moments
 from levelseq.normalize.moments_missing import MissingMoments
 from levelseq.normalize.params import MethodParams
@@ -26,7 +26,6 @@ __all__ = [
     "apply_ratio",
     "apply_removal",
     "apply_tree",
-    "design_notices",
     "fit_combat",
     "fit_ratio",
     "fit_removal",
@@ -42,7 +41,7 @@ def fit_combat(stream: Stream, columns: Columns, params: MethodParams, _: ExitSt
     """ComBat of the stream's values, batch by leaf."""
     batches, design = columns
     reference = batches.reference(params.reference_batch)
-    names, coding = check_design(design, reference, stream.source.names)
+    names, coding, lines = checked_design(stream, design, reference)
     z_SK = design.matrix(coding)
     state = combat.fit_moments(
         _moments(stream, design.batch_codes(names), z_SK, len(names)),
@@ -52,7 +51,6 @@ def fit_combat(stream: Stream, columns: Columns, params: MethodParams, _: ExitSt
         mean_only=params.mean_only,
         prior=params.prior,
     )
-    lines = design_notices(design, stream)
     told = state.notices()
     if params.mean_only:
         told = [line for line in told if "means are levelled" not in line]
@@ -93,31 +91,21 @@ def _moments(stream: Stream, batch_S: Int, z_SK: F64, n_batches: int) -> Moments
     return moments
 
 
-def design_notices(design: Design, stream: Stream) -> list[str]:
-    """What the design does not tell, and what it tells badly, a line each."""
-    coding = design.coding()
-    lines = [
-        f"{column} differs mostly between batches: little can be kept of it"
-        for column in nearly_confounded(design, coding)
-    ]
-    report = design_report(design, stream.source.names)
-    return [*lines, *(f"cannot be estimated: {line}" for line in report.cannot)]
-
-
 def fit_removal(stream: Stream, columns: Columns, params: MethodParams, _: ExitStack) -> Level:
     """Batch differences of linear models removed, the condition and covariates kept."""
     given = _removed(stream, columns, params)
-    lines = design_notices(columns[1], stream)
-    kept_SK = covariate_design(columns[1], with_batch=False)
-    n_samples = stream.n_samples
-    if stream.missing:
-        (chunk,) = stream.chunks()()
-        state = remove_batch_effect.fit(chunk.x_SG, given.batch, design_SK=kept_SK, **given.others)
-    else:
-        state = remove_batch_effect.fit_streamed(
-            stream.chunks(), n_samples, given.batch, design_SK=kept_SK, **given.others
-        )
-    return _removal(state, given, lines)
+    told: dict[str, Any] = {
+        "batch": given.batch,
+        "design_SK": covariate_design(columns[1], with_batch=False),
+        **given.others,
+    }
+    with offering(stream, columns[1]) as report:
+        if stream.missing:
+            x_SG = np.concatenate([chunk.x_SG for chunk in stream.chunks()()])
+            state = remove_batch_effect.fit(x_SG, **told)
+        else:
+            state = remove_batch_effect.fit_streamed(stream.chunks(), stream.n_samples, **told)
+    return _removal(state, given, report.warnings)
 
 
 def apply_removal(
@@ -224,14 +212,14 @@ def _ratio(state: reference_ratio.State, design: Design) -> Level:
 def fit_tree(stream: Stream, columns: Columns, _: MethodParams, __: ExitStack) -> Level:
     """Nested batches, each level shrunk towards its parent."""
     batches, design = columns
-    names, coding = check_design(design, names=stream.source.names)
+    names, coding, lines = checked_design(stream, design)
     tree = batches.tree
     leaves = [tree.leaf_name(leaf) for leaf in tree.leaves]
     assert sorted(leaves) == sorted(names)
     z_SK = design.matrix(coding)
     moments = _moments(stream, design.batch_codes(leaves), z_SK, len(leaves))
     state = combat_tree.fit_moments(moments, tree, coding)
-    return _tree(state, columns, [*design_notices(design, stream), *state.notices()])
+    return _tree(state, columns, [*lines, *state.notices()])
 
 
 def apply_tree(

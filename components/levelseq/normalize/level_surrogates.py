@@ -16,6 +16,7 @@ from levelseq.normalize.columns import Batches
 from levelseq.normalize.design import Design
 from levelseq.normalize.gene_major import gene_major
 from levelseq.normalize.level import Level
+from levelseq.normalize.level_design import check_condition
 from levelseq.normalize.params import MethodParams
 from levelseq.normalize.stream import Stream
 
@@ -49,7 +50,7 @@ def fit_surrogates(
             do="name its column, or use quantile",
         )
     design = columns[1]
-    coding = design.coding()
+    coding = check_condition(design, params.condition)
     one = np.ones((stream.n_samples, 1))
     mod0 = {name: levels for name, levels in coding.items() if name != params.condition}
     mod_SK = np.hstack([one, design.matrix(coding)])

@@ -13,6 +13,11 @@ __all__ = ["CATALOGUE", "Method", "check_options", "resolved"]
 Kind = Literal["size factors", "transformation", "gene bias", "batch"]
 _ALWAYS = {"method"}
 _OWN_VALUES = ("transformation", "gene bias")
+_READ_WITH = {
+    "shrink_dispersion": "shrink",
+    "shrink_genes": "shrink",
+    "shrink_seed": "shrink_genes",
+}
 
 
 @dataclass(frozen=True)
@@ -48,6 +53,11 @@ class Method:
         """Whether it levels batches that must be named."""
         return self.kind == "batch" and self.name != "svaseq"
 
+    @property
+    def takes_given(self) -> bool:
+        """Whether it can start from values that are no counts."""
+        return "values" in self.uses and self.kind != "size factors" and self.name != "svaseq"
+
 
 def _sizes(name: str, r: str, when: str, paper: str, *uses: str) -> Method:
     of_values = ("values", "prior_count", "trend", "trend_genes")
@@ -57,6 +67,7 @@ def _sizes(name: str, r: str, when: str, paper: str, *uses: str) -> Method:
 _VST = ("trend", "trend_genes", "blind")
 _SIZES = ("size_factors", "control_genes")
 _DESIGN = ("condition", "covariates")
+_SHRINK = ("shrink", "shrink_dispersion", "shrink_genes", "shrink_seed")
 _LEVELLED = ("values", "prior_count", "trend", "trend_genes", *_SIZES, *_DESIGN)
 
 _METHODS = (
@@ -286,7 +297,7 @@ _METHODS = (
         "counts",
         "",
         "",
-        (*_DESIGN, "shrink"),
+        (*_DESIGN, *_SHRINK),
         True,
     ),
     Method(
@@ -346,16 +357,26 @@ def resolved(params: MethodParams) -> tuple[Method, str, str]:
 
 
 def check_options(params: MethodParams) -> None:
-    """Refuse options that were given and that the method would not read.
+    """Refuse options that were given and that the method would not read, or cannot.
 
     Raises:
         BadOption: names the option, and the methods that use it.
     """
     method = CATALOGUE[params.method]
+    if params.values == "given" and "values" in method.uses and not method.takes_given:
+        raise BadOption(
+            f"{method.name} starts from counts, not from values that are given",
+            where="--values",
+            do=f"'given' is for {', '.join(m.name for m in _METHODS if m.takes_given)}",
+        )
+    for name, other in _READ_WITH.items():
+        if name in method.uses and not getattr(params, other) and _chosen(params, name):
+            told = f"--{other.replace('_', '-')}"
+            raise BadOption(
+                f"is read with {told} alone", where=f"--{name.replace('_', '-')}", do=f"give {told}"
+            )
     for name in MethodParams.model_fields:
-        if name in _ALWAYS or name in method.uses or name not in params.model_fields_set:
-            continue
-        if getattr(params, name) == MethodParams.model_fields[name].default:
+        if name in _ALWAYS or name in method.uses or not _chosen(params, name):
             continue
         users = [other.name for other in _METHODS if name in other.uses]
         raise BadOption(
@@ -363,3 +384,9 @@ def check_options(params: MethodParams) -> None:
             where=f"--{name.replace('_', '-')}",
             do=f"it is for {', '.join(users)}",
         )
+
+
+def _chosen(params: MethodParams, name: str) -> bool:
+    """Whether an option was given, and not as what it is anyway."""
+    given = name in params.model_fields_set
+    return given and getattr(params, name) != MethodParams.model_fields[name].default

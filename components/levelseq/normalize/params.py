@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from levelseq.parameters import StepParams
 
@@ -83,7 +83,21 @@ class MethodParams(StepParams):
         "parametric", description="by combat: how a batch's genes inform each other"
     )
     mean_only: bool = Field(False, description="by combat: level means and leave variances")
-    shrink: bool = Field(False, description="by combat_seq: shrink shifts and dispersions")
+    shrink: bool = Field(
+        False, description="by combat_seq: shrink a gene's shifts towards those of genes like it"
+    )
+    shrink_dispersion: bool = Field(
+        False, description="by combat_seq with shrink: shrink dispersions too"
+    )
+    shrink_genes: int = Field(
+        0,
+        ge=0,
+        description="by combat_seq with shrink: genes drawn to compare each with; 0: all others, "
+        "which takes the square of their number",
+    )
+    shrink_seed: int = Field(
+        1, ge=0, description="by combat_seq with shrink_genes: seed of their draw, as in R"
+    )
     reference_samples: str = Field(
         "", description="by reference_ratio: the samples of the reference material, 'col==value'"
     )
@@ -129,3 +143,10 @@ class NormalizeParams(MethodParams):
     interval: bool = Field(
         False, description="by model also a lower and an upper value for each corrected one"
     )
+
+    @field_validator("values")
+    @classmethod
+    def _of_counts(cls, values: str) -> str:
+        if values == "given":
+            raise ValueError("a cohort holds counts, so choose what they become")
+        return values

@@ -49,7 +49,8 @@ def add_plain_options(parser: argparse.ArgumentParser) -> None:
         type=absolute,
         default="",
         metavar="ADDRESS",
-        help="a folder to keep the fit in, for later samples",
+        help="a folder to keep the fit in, for later samples; with --fitted, the batches that were "
+        "new to it too",
     )
 
 

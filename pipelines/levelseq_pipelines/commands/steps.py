@@ -12,6 +12,7 @@ from levelseq.store import join
 from levelseq.train.params import TrainParams
 from levelseq.validate.params import ValidateParams
 from levelseq_pipelines.commands.command import Command
+from levelseq_pipelines.commands.design import tell_design
 from levelseq_pipelines.commands.plain import (
     add_plain_options,
     list_methods,
@@ -64,6 +65,11 @@ def _normalize_options(parser: argparse.ArgumentParser) -> None:
     )
     add_workspace(parser, required=False)
     parser.add_argument("--list", action="store_true", help="tell every method and when to use it")
+    parser.add_argument(
+        "--design",
+        action="store_true",
+        help="tell what a table of --samples lets methods estimate by its --batch and --condition",
+    )
     add_params(parser, NormalizeParams)
     add_plain_options(parser)
 
@@ -71,6 +77,9 @@ def _normalize_options(parser: argparse.ArgumentParser) -> None:
 def _normalize(args: argparse.Namespace) -> str | None:
     if args.list:
         list_methods()
+        return None
+    if args.design:
+        tell_design(args)
         return None
     if args.counts:
         return normalize_plain_files(args)

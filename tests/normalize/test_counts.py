@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 
@@ -13,7 +14,8 @@ import scipy.sparse as sp
 
 import levelseq
 from levelseq.errors import BadInput, BadOption
-from levelseq.normalize import combat, log1p_cpm, median_of_ratios
+from levelseq.normalize import combat, compiled, log1p_cpm, median_of_ratios
+from levelseq.normalize.counts import apply_fit, fit_counts
 
 from .drawn import draw_counts
 
@@ -151,3 +153,61 @@ def test_importing_levelseq_imports_nothing_heavy():
     assert levelseq.open_cohort.__module__ == "levelseq.cohort.cohort"
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         _ = levelseq.nothing
+
+
+@pytest.mark.parametrize("absent", [None, np.nan, "NA", ""])
+def test_a_sample_without_a_batch_is_refused(absent):
+    labs = list(TABLE["lab"])
+    state = fit_counts(pd.DataFrame(COUNTS, TABLE.index), batch=labs)[1]
+    labs[7] = absent
+    table = TABLE.assign(lab=labs)
+    said = "column 'lab': has no value for 1 of 60 samples"
+    with pytest.raises(BadInput, match=said):
+        levelseq.normalize_counts(COUNTS, batch=pd.Series(labs, name="lab"))
+    with pytest.raises(BadInput, match=said):
+        levelseq.normalize_counts(ad.AnnData(COUNTS, table), "combat_tree", "site>lab")
+    with pytest.raises(BadInput, match=said):
+        apply_fit(pd.DataFrame(COUNTS, TABLE.index), state, table["lab"])
+
+
+def test_two_columns_of_one_name_are_refused():
+    names = pd.Series([f"{b}{c}" for b, c in zip(TABLE["lab"].str[-1], TABLE["condition"].str[0])])
+    names.name = "id"
+    call = {"batch": names.str[0], "condition": names.str[1]}
+    with pytest.raises(BadOption, match="batch and condition are both called 'id'"):
+        levelseq.normalize_counts(COUNTS, **call)
+    covariates = pd.DataFrame({"id": TABLE["condition"].to_numpy()})
+    with pytest.raises(BadOption, match="batch and covariates are both called 'id'"):
+        levelseq.normalize_counts(COUNTS, batch=call["batch"], covariates=covariates)
+    state = fit_counts(COUNTS, **call | {"condition": call["condition"].rename("arm")})[1]
+    with pytest.raises(BadOption, match="batch and condition are both called 'arm'"):
+        apply_fit(COUNTS, state, call["batch"].rename("arm"), call["condition"])
+    expected = levelseq.normalize_counts(COUNTS, "combat", TABLE["lab"], TABLE["condition"])
+    found = apply_fit(COUNTS, state, call["batch"], call["condition"])
+    np.testing.assert_allclose(found, expected, rtol=1e-12)
+
+
+def test_an_array_has_the_genes_of_the_fit_in_their_order():
+    frame = pd.DataFrame(COUNTS, TABLE.index, [f"g{i}" for i in range(80)])
+    values, state = fit_counts(frame, "log1p_cpm")
+    np.testing.assert_array_equal(apply_fit(COUNTS[3:9], state), values.iloc[3:9])
+    np.testing.assert_array_equal(
+        apply_fit(COUNTS[3:9], fit_counts(COUNTS, "tmm")[1]).shape, (6, 80)
+    )
+    for wrong in (COUNTS[:, :79], np.hstack([COUNTS, COUNTS])):
+        for fitted in (state, fit_counts(COUNTS, "log1p_cpm")[1]):
+            with pytest.raises(BadInput, match="genes, the fit had 80"):
+                apply_fit(wrong, fitted)
+
+
+@pytest.mark.parametrize("method", ["tmm", "log_cpm", "quantile"])
+def test_a_batch_that_is_not_used_is_told(method):
+    with pytest.warns(UserWarning, match=f"{method} does not use batch"):
+        out = levelseq.normalize_counts(COUNTS, method, TABLE["lab"])
+    np.testing.assert_array_equal(out, levelseq.normalize_counts(COUNTS, method))
+
+
+def test_threads_are_counted_where_the_system_tells_no_affinity(monkeypatch):
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    monkeypatch.delattr(os, "sched_getaffinity", raising=False)
+    assert compiled.n_threads() == os.cpu_count()

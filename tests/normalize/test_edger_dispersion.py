@@ -63,12 +63,12 @@ def batch_y():
 
 
 @pytest.mark.parametrize(
-    ("design", "common_tolerance", "tagwise_tolerance"),
-    # edgeR stops its damped fits early, where rounding decides about the last step; the common
-    # dispersion is found to 1e-5 of its fourth root, and trembles within that.
-    [("mean", 1e-10, 1e-7), ("group", 1e-10, 1e-7), ("number", 1e-5, 1e-2)],
+    ("design", "tolerance"),
+    # A damped fit stops where its deviance gains less than 1e-6, and the search rests on such
+    # fits' sums: where it ends is defined less sharply than by a one-way layout's exact fits.
+    [("mean", 1e-9), ("group", 1e-9), ("number", 1e-8)],
 )
-def test_dispersions_are_edgers(batch_y, design, common_tolerance, tagwise_tolerance):
+def test_dispersions_are_edgers(batch_y, design, tolerance):
     counts, samples = batch_y
     golden = pd.read_csv(R / "combat_seq_dispersions.csv", index_col=0)[design]
     columns = {
@@ -79,9 +79,8 @@ def test_dispersions_are_edgers(batch_y, design, common_tolerance, tagwise_toler
     matrix = np.column_stack([np.ones(len(samples)), *columns]).astype(float)
     common, own = dispersions(counts.to_numpy(), matrix)
     assert len(own) == len(golden) - 1 > 100
-    assert common == pytest.approx(golden["common"], rel=common_tolerance)
-    np.testing.assert_allclose(own, golden.loc[counts.index], rtol=tagwise_tolerance)
-    assert np.median(np.abs(own / golden.loc[counts.index] - 1)) < 1e-5
+    assert common == pytest.approx(golden["common"], rel=tolerance)
+    np.testing.assert_allclose(own, golden.loc[counts.index], rtol=tolerance)
 
 
 def test_without_spread_beyond_poissons_the_search_ends_where_edgers_does():

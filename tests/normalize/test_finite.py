@@ -1,7 +1,11 @@
-"""Whatever the counts, each method gives finite numbers or one line that says where and why."""
+"""Whatever the counts, each method gives finite numbers, or one line that says where and why.
+
+What may be refused, and in which words, stands in `refusals`; everything else gives numbers.
+"""
 
 from __future__ import annotations
 
+import re
 from typing import NamedTuple
 
 import numpy as np
@@ -28,6 +32,8 @@ from levelseq.normalize import (
 )
 from levelseq.normalize.chunks import in_memory
 from levelseq.normalize.design import Design
+
+from .refusals import IN_FIT, IN_NEW_SAMPLES
 
 N_SAMPLES, N_GENES = 14, 160
 
@@ -315,31 +321,34 @@ def numbers(result):
     return arrays
 
 
-def finite_or_refused(run, new, old):
-    try:
-        arrays = numbers(run(new, old))
-    except BadInput as error:
-        refused, arrays = error, []
-    else:
-        refused = None
-    if refused is not None:
-        assert refused.where, str(refused)
-        assert refused.message
-        assert "\n" not in str(refused)
-    for array in arrays:
-        assert np.isfinite(array).all()
+def check(method, new, old, words):
+    """Finite numbers; or, where there are words, one line that holds them and says where."""
+    if words is None:
+        for array in numbers(METHODS[method](new, old)):
+            assert np.isfinite(array).all()
+        return
+    with pytest.raises(BadInput, match=re.escape(words)) as refused:
+        METHODS[method](new, old)
+    assert refused.value.where
+    assert "\n" not in str(refused.value)
 
 
 @pytest.mark.parametrize("method", METHODS)
 def test_usual_counts_are_not_refused(method):
-    for array in numbers(METHODS[method](usual(), usual())):
-        assert np.isfinite(array).all()
+    check(method, usual(), usual(), None)
+
+
+def test_what_is_refused_is_tested():
+    names = {case.__name__ for case in CASES}
+    for method, case in {**IN_FIT, **IN_NEW_SAMPLES}:
+        assert method in METHODS
+        assert case in names
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.__name__)
 @pytest.mark.parametrize("method", METHODS)
 def test_odd_counts_give_finite_numbers_or_one_line(method, case):
-    finite_or_refused(METHODS[method], case(), case())
+    check(method, case(), case(), IN_FIT.get((method, case.__name__)))
 
 
 @pytest.mark.parametrize(
@@ -347,4 +356,4 @@ def test_odd_counts_give_finite_numbers_or_one_line(method, case):
 )
 @pytest.mark.parametrize("method", METHODS)
 def test_odd_new_samples_give_finite_numbers_or_one_line(method, case):
-    finite_or_refused(METHODS[method], case(), usual())
+    check(method, case(), usual(), IN_NEW_SAMPLES.get((method, case.__name__)))

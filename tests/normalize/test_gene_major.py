@@ -12,7 +12,7 @@ from levelseq.normalize.gene_major import gene_major
 
 
 @pytest.mark.parametrize("in_file", [False, True])
-def test_blocks_of_genes_and_rows_of_samples_equal_the_counts(monkeypatch, in_file):
+def test_blocks_of_genes_equal_the_counts(monkeypatch, in_file):
     counts = np.random.default_rng(0).poisson(3, (23, 17)).astype(np.uint16)
     if in_file:
         monkeypatch.setattr(module, "_IN_MEMORY_BYTES", 0)
@@ -28,7 +28,3 @@ def test_blocks_of_genes_and_rows_of_samples_equal_the_counts(monkeypatch, in_fi
         assert [place.stop - place.start for place in places] == [5, 5, 5, 2]
         whole = np.concatenate([np.array(block) for _, block in copy.blocks()])
         np.testing.assert_array_equal(whole, counts.T)
-        np.testing.assert_array_equal(copy.rows(slice(4, 9)), counts[4:9])
-        beside = copy.like(np.int64)
-        beside[:] = 2 * copy.x_GS
-        assert isinstance(beside, np.memmap) is in_file

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import anndata as ad
 import numpy as np
 import pandas as pd
@@ -235,7 +237,7 @@ def test_missing_batches_name_the_sample_table_and_three_samples(files):
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"lab": "one"}, r"samples.csv, column 'lab': has one batch, 'one', .* \(use tmm"),
+        ({"lab": "one"}, r"samples.csv, column 'lab': has one batch, 'one', .* \("),
         ({"condition": TABLE["lab"]}, r"samples.csv, column 'condition': is confounded .* \("),
     ],
 )
@@ -249,3 +251,97 @@ def test_counts_that_the_method_refuses_are_said_with_their_file(files):
     (FRAME * 0).to_csv(files / "zero.csv")
     with pytest.raises(BadInput, match=r"zero.csv: no sample has counts \(give raw counts\)"):
         normalize(files, counts="zero.csv")
+
+
+def brought(folder, fit, batch="", **where):
+    where = {"counts": "counts.csv", "out": "later.csv"} | where
+    files = PlainFiles(**{k: str(folder / v) for k, v in where.items()}, fitted=str(folder / fit))
+    return pd.read_csv(normalize_files(files, MethodParams(), batch), index_col=0)
+
+
+def fitted(folder, method, counts="counts.csv", **options):
+    batch = options.pop("batch", "lab")
+    options = {"method": method, "condition": "condition"} | options
+    places = {"counts": counts, "samples": "samples.csv", "out": "out.csv", "save_fit": "fit"}
+    files = PlainFiles(**{k: str(folder / v) for k, v in places.items()})
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        address = normalize_files(files, MethodParams.checked(**options), batch)
+    return pd.read_csv(address, index_col=0)
+
+
+@pytest.mark.parametrize("method", ["combat", "combat_seq", "remove_batch_effect"])
+def test_a_fit_brings_genes_in_another_order_to_its_scale(files, method):
+    values = fitted(files, method)
+    order = np.random.default_rng(0).permutation(len(GENES))
+    FRAME.iloc[order, 4:9].to_csv(files / "new.csv")
+    later = brought(files, "fit", "lab", counts="new.csv", samples="samples.csv")
+    pd.testing.assert_frame_equal(later, values.iloc[:, 4:9], rtol=1e-12, atol=1e-12)
+
+
+def test_a_new_batch_is_kept_by_save_fit_beside_fitted(files):
+    known = FRAME.loc[:, TABLE["lab"] != "lab2"]
+    new = FRAME.loc[:, TABLE["lab"] == "lab2"]
+    known.to_csv(files / "known.csv")
+    new.iloc[:, :8].to_csv(files / "visit1.csv")
+    new.to_csv(files / "visit2.csv")
+    fitted(files, "combat", counts="known.csv")
+    both = {"samples": "samples.csv", "save_fit": "fit2"}
+    first = brought(files, "fit", "lab", counts="visit1.csv", **both)
+    second = brought(files, "fit2", "lab", counts="visit2.csv", samples="samples.csv")
+    pd.testing.assert_frame_equal(second.iloc[:, :8], first, rtol=1e-12)
+
+
+def test_columns_that_a_fit_does_not_read_are_not_asked_of_new_samples(files):
+    values = fitted(files, "svaseq", batch="", n_surrogates=1)
+    FRAME.iloc[:, :3].to_csv(files / "new.csv")
+    later = brought(files, "fit", counts="new.csv")
+    pd.testing.assert_frame_equal(later, values.iloc[:, :3], rtol=1e-9)
+    values = fitted(files, "remove_batch_effect")
+    TABLE.drop(columns="condition").to_csv(files / "unknown_arm.csv")
+    later = brought(files, "fit", "lab", counts="new.csv", samples="unknown_arm.csv")
+    pd.testing.assert_frame_equal(later, values.iloc[:, :3], rtol=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("method", "change", "batch", "said"),
+    [
+        ("combat", {"condition": None}, "lab", "column 'condition': has no value for 3 of 3"),
+        ("combat", {"lab": None}, "lab", "column 'lab': has no value for 3 of 3 .* such as s000"),
+        ("combat", {}, "", "--batch: combat needs"),
+        ("tmm", {}, "lab", "--batch: tmm does not use it .leave it out"),
+    ],
+)
+def test_what_a_fit_reads_is_asked_of_new_samples(files, method, change, batch, said):
+    own = {} if method == "combat" else {"batch": "", "condition": ""}
+    fitted(files, method, **own)
+    TABLE.assign(**change).to_csv(files / "new_samples.csv")
+    FRAME.iloc[:, :3].to_csv(files / "new.csv")
+    with pytest.raises(BadInput, match=said):
+        brought(files, "fit", batch, counts="new.csv", samples="new_samples.csv")
+    assert not (files / "later.csv").exists()
+
+
+def test_a_choice_beside_a_fit_is_refused(files):
+    fitted(files, "combat")
+    where = PlainFiles(str(files / "counts.csv"), out="later.csv", fitted=str(files / "fit"))
+    with pytest.raises(BadOption, match=r"--method: the fit has its own \(leave it out"):
+        normalize_files(where, MethodParams(method="tmm"))
+
+
+def test_no_fit_is_kept_where_the_values_cannot_be_written(files):
+    data = ad.AnnData(X=COUNTS, obs=TABLE, var=pd.DataFrame(index=GENES))
+    data.write_h5ad(files / "c.h5ad")
+    where = PlainFiles(
+        str(files / "c.h5ad"), out=str(files / "o.h5ad"), save_fit=str(files / "fit")
+    )
+    with pytest.MonkeyPatch.context() as patch:
+
+        def broken(self, path):
+            raise TypeError("no such kind of column")
+
+        patch.setattr(ad.AnnData, "write_h5ad", broken)
+        with pytest.raises(BadInput, match=r"--out: cannot be written as \.h5ad"):
+            normalize_files(where, MethodParams(method="tmm"))
+    assert not (files / "o.h5ad").exists()
+    assert not (files / "fit").exists()

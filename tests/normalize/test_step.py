@@ -172,11 +172,14 @@ def test_a_file_chooses_the_genes_and_its_content_the_key(write_cohort, tmp_path
         run(params, cohort, str(tmp_path / "W"))
 
 
-@pytest.mark.parametrize("method", ["median_of_ratios", "tmm"])
-def test_single_cells_are_told_the_way_out(write_cohort, tmp_path, method):
-    sparse, table = draw_counts(mean=-1.0)
+@pytest.mark.parametrize(
+    ("method", "said"),
+    [("median_of_ratios", "every gene has a zero"), ("tmm", "[78].% of the counts are zero")],
+)
+def test_single_cells_are_told_the_way_out(write_cohort, tmp_path, method, said):
+    sparse, table = draw_counts(mean=-2.0)
     cohort = write_cohort(np.maximum(sparse, np.eye(60, 80, dtype=int)), table, TREE)
-    with pytest.raises(BadInput, match=r"every gene has a zero .*log1p_cpm"):
+    with pytest.raises(BadInput, match=rf"{said}.*log1p_cpm"):
         run(NormalizeParams(method=method), cohort, str(tmp_path / "W"))
     assert not (tmp_path / "W" / "normalized").exists()
 
@@ -210,7 +213,7 @@ def test_cells_without_counts_get_size_factor_one_and_a_notice(write_cohort, tmp
     ("change", "options", "said"),
     [
         ({"condition": TABLE["lab"]}, {"condition": "condition"}, "'condition': is confounded"),
-        ({"lab": "lab0", "site": "site0"}, {}, "has one batch, .*combat needs two"),
+        ({"lab": "lab0", "site": "site0"}, {}, "has one batch, .*two are needed"),
         ({}, {"reference_batch": "lab9"}, "'lab9' names no batches .*lab0, lab1, lab2"),
         ({}, {"condition": "drug"}, "--condition: no column 'drug' .*site, lab, condition"),
         (
@@ -248,3 +251,34 @@ def test_a_cohort_without_batches_has_values(write_cohort, tmp_path):
 def test_an_unknown_method_is_one_line():
     with pytest.raises(BadOption, match=r"--method: .*'magic'"):
         NormalizeParams.checked(method="magic")
+
+
+def test_levelled_counts_stay_whole_however_large(write_cohort, tmp_path):
+    cohort = write_cohort(COUNTS, TABLE, TREE, condition="condition")
+    params = NormalizeParams(method="combat_seq", output_genes="all")
+    shards = list(open_normalized(run(params, cohort, str(tmp_path / "W"))).shards())
+    assert {shard.X.dtype for shard in shards} == {np.dtype(np.float64)}
+    assert all((np.round(shard.X) == shard.X).all() for shard in shards)
+
+
+@pytest.mark.parametrize("option", [{"method": "tmm"}, {"output_genes": "all"}, {"condition": "c"}])
+def test_choices_beside_a_fit_are_refused(write_cohort, tmp_path, option):
+    cohort = write_cohort(COUNTS, TABLE, TREE)
+    earlier = run(NormalizeParams(n_variable_genes=20), cohort, str(tmp_path / "W"))
+    named = next(iter(option)).replace("_", "-")
+    with pytest.raises(BadOption, match=f"--{named}: the fit has its own"):
+        run(NormalizeParams(**option), cohort, str(tmp_path / "W"), fit=earlier)
+
+
+def test_the_manifest_tells_the_genes_of_the_fit(write_cohort, tmp_path):
+    cohort, w = write_cohort(COUNTS, TABLE, TREE), str(tmp_path / "W")
+    (tmp_path / "genes.txt").write_text("g7\ng3\n")
+    for genes, told in (
+        ("all", "all"),
+        ("variable", "variable"),
+        (str(tmp_path / "genes.txt"), "those of the fit"),
+    ):
+        earlier = run(NormalizeParams(output_genes=genes, n_variable_genes=20), cohort, w)
+        out = open_normalized(run(NormalizeParams(), cohort, w, fit=earlier))
+        assert out.manifest["genes"] == told
+        assert list(out.var().index) == list(open_normalized(earlier).var().index)

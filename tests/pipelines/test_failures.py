@@ -96,6 +96,14 @@ def error_of(workspace, run="r1"):
         ),
         (("normalize", "--cohort", "c", "--workspace", "w", "--samples", "s"), "--samples: is for"),
         (("normalize", "--cohort", "c", "--workspace", "w", "--out", "o.csv"), "--out: is for"),
+        (
+            ("normalize", "--cohort", "c", "--workspace", "w", "--fitted", "f", "--method", "tmm"),
+            "--method: the fit has its own (leave it out)",
+        ),
+        (
+            ("normalize", "--cohort", "c", "--workspace", "w", "--values", "given"),
+            "--values: a cohort holds counts",
+        ),
         (("submit", "--host", "http://h", "--workspace", "w", "--deposits", "d"), "object store"),
     ],
 )
@@ -139,6 +147,25 @@ def test_the_reference_batch_of_plain_files_is_heard(plain_counts, capsys):
     said = capsys.readouterr().err
     assert said == "levelseq: --reference-batch: 'Q' names no batches (choose one of A, B)\n"
     assert not (folder / "q.csv").exists()
+
+
+def test_a_fit_of_plain_files_is_extended_by_later_ones(plain_counts, capsys):
+    folder = plain_counts
+    table = (folder / "samples.csv").read_text().replace("s5,B", "s5,C").replace("s4,B", "s4,C")
+    (folder / "later.csv").write_text(table.replace("s3,B", "s3,C"))
+    words = ("normalize", str(folder / "counts.csv"), "--batch", "batch")
+
+    def normalize(samples, out, *more):
+        files = ("--samples", str(folder / samples), "--out", str(folder / out))
+        assert main((*words, *files, *more)) == 0
+        return (folder / out).read_text()
+
+    fit, longer = str(folder / "fit"), str(folder / "longer")
+    normalize("samples.csv", "a.csv", "--method", "combat", "--save-fit", fit)
+    first = normalize("later.csv", "b.csv", "--fitted", fit, "--save-fit", longer)
+    assert "1 new batches come from these samples: C" in capsys.readouterr().err
+    assert normalize("later.csv", "c.csv", "--fitted", longer) == first
+    assert "new batches" not in capsys.readouterr().err
 
 
 def test_a_bad_deposit_is_one_line_that_names_it_and_exit_code_2(levelseq, tmp_path, fractions):

@@ -15,7 +15,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from levelseq.errors import BadInput, BadOption
+from levelseq.cohort import BatchTree
+from levelseq.errors import BadOption
 from levelseq.normalize import levelling, size_factors
 from levelseq.normalize.chunks import Matrix
 from levelseq.normalize.columns import Batches, covariate_design, design_of
@@ -23,7 +24,7 @@ from levelseq.normalize.design import Design
 from levelseq.normalize.level import Level
 from levelseq.normalize.methods import Method, resolved
 from levelseq.normalize.params import MethodParams
-from levelseq.normalize.source import Source
+from levelseq.normalize.source import Source, gene_numbers
 from levelseq.normalize.state import ClassicalState
 from levelseq.normalize.stream import Stream
 from levelseq.normalize.values import Lanes, Samples, fit_values, lane_offsets
@@ -39,7 +40,7 @@ class Chain:
     """A method that was fitted, ready to give the values of the source's samples.
 
     Attributes:
-        state: what was frozen.
+        state: what was frozen; of an earlier fit with the batches that these samples brought.
         samples: size factors and libraries; None where the method uses none.
         shared: numbers of the genes that the fit rests on, in the source.
         output: numbers of the genes that have values.
@@ -144,11 +145,13 @@ def fitted(
 def applied(source: Source, fit: ClassicalState, levels: Sequence[str]) -> Iterator[Chain]:
     """Bring a source's samples to the scale of an earlier fit.
 
+    The chain's state holds the batches that were new, so that it gives them the same scale again.
+
     Raises:
         BadInput: genes of the fit are missing, or a batch cannot be brought to it.
     """
-    shared = _numbers(source, fit.genes)
-    output = _numbers(source, fit.output_genes)
+    shared = gene_numbers(source, fit.genes, source.shared_genes)
+    output = gene_numbers(source, fit.output_genes)
     samples = None
     if fit.size_factors is not None:
         found = size_factors.measured(source.chunks(shared), fit.size_factors)
@@ -158,7 +161,19 @@ def applied(source: Source, fit: ClassicalState, levels: Sequence[str]) -> Itera
     with ExitStack() as stack:
         level = levelling.apply(fit.method, stream, design, fit.params, fit.levelling, stack)
         notices = level.notices if level else []
-        yield Chain(fit, samples, shared, output, stream, level, notices)
+        state = _with_batches(fit, level, design)
+        yield Chain(state, samples, shared, output, stream, level, notices)
+
+
+def _with_batches(
+    fit: ClassicalState, level: Level | None, design: tuple[Batches, Design] | None
+) -> ClassicalState:
+    """The fit with the batches that its levelling took in from new samples."""
+    if level is None or design is None or fit.tree is None or level.state is fit.levelling:
+        return fit
+    new = sorted(set(design[0].paths) - set(fit.tree.leaves))
+    tree = BatchTree(fit.tree.levels, (*fit.tree.leaves, *new))
+    return dataclasses.replace(fit, levelling=level.state, tree=tree)
 
 
 def fit_sizes(
@@ -220,32 +235,12 @@ def _design_of_fit(
     source: Source, fit: ClassicalState, levels: Sequence[str]
 ) -> tuple[Batches, Design] | None:
     """Batches of new samples, and the covariates that the frozen state asks for."""
-    if fit.tree is None:
+    if fit.tree is None or not fit.needs_batch:
         return None
-    batches = Batches.of_fit(source.obs, levels, fit.tree)
+    frozen = getattr(fit.levelling, "batches", ())
+    batches = Batches.of_fit(source.obs, levels, fit.tree, frozen)
     coding = getattr(fit.levelling, "coding", None)
     if isinstance(coding, dict):
         categories = [name for name, values in coding.items() if values]
         return batches, design_of(source.obs, batches, list(coding), categories)
-    kept = []
-    if fit.method == "combat_seq":
-        kept = [fit.params.condition, *fit.params.covariates]
-    return batches, design_of(source.obs, batches, kept)
-
-
-def _numbers(source: Source, genes: Sequence[str]) -> Int:
-    """Places of the fit's genes in the source.
-
-    Raises:
-        BadInput: some are missing; names up to three.
-    """
-    place = {str(gene): i for i, gene in enumerate(source.var.index)}
-    absent = [gene for gene in genes if gene not in place]
-    if absent:
-        raise BadInput(
-            f"lacks {len(absent)} of the {len(genes)} genes of the fit, such as "
-            + ", ".join(absent[:3]),
-            where=source.address,
-            do="values on its scale need every gene: add them, or fit anew",
-        )
-    return np.array([place[gene] for gene in genes], dtype=np.int64)
+    return batches, design_of(source.obs, batches, [])

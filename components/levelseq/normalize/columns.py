@@ -24,7 +24,7 @@ class Batches:
     """The batch of each sample: the leaf of a tree of columns.
 
     Attributes:
-        tree: without levels that have one value; without any where there is one batch.
+        tree: without levels that have one value, unless there is one batch.
         paths: of each sample, root to leaf.
         names: one a sample: a leaf's last value where that is unique, else its path.
         column: what the batch is called in messages.
@@ -37,31 +37,50 @@ class Batches:
 
     @classmethod
     def of(cls, obs: pd.DataFrame, levels: Sequence[str]) -> Batches:
-        """Batches of a fit, by the columns from the root down."""
+        """Batches of a fit, by the columns from the root down.
+
+        Raises:
+            BadOption: no such column.
+            BadInput: a sample has no batch.
+        """
+        obs = _told(obs, levels)
         full = BatchTree.from_obs(obs, list(levels))
         tree = full.without_constant_levels()[0]
         column = ">".join(tree.levels or full.levels) or "batch"
         if not tree.levels:
             # One batch in all: a method that needs two refuses it by the name it has.
             only = full.leaves[0]
-            return cls(tree, [only] * len(obs), [">".join(only) or "all"] * len(obs), column)
+            name = full.leaf_name(only) if only else "all"
+            return cls(full, [only] * len(obs), [name] * len(obs), column)
         names = [tree.leaf_name(leaf) for leaf in tree.leaves]
         codes = tree.leaf_codes(obs)
         return cls(tree, [tree.leaves[c] for c in codes], [names[c] for c in codes], column)
 
     @classmethod
-    def of_fit(cls, obs: pd.DataFrame, levels: Sequence[str], tree: BatchTree) -> Batches:
+    def of_fit(
+        cls,
+        obs: pd.DataFrame,
+        levels: Sequence[str],
+        tree: BatchTree,
+        frozen: Collection[str] = (),
+    ) -> Batches:
         """Batches of new samples, named as the fit named them; others by their path.
 
         Args:
             obs: the new samples' table.
             levels: columns in place of the tree's, where they are called otherwise.
             tree: of the fit.
+            frozen: names by which the fit's state knows its batches, where it has any.
+
+        Raises:
+            BadOption: no such column.
+            BadInput: a sample has no batch.
         """
         if set(levels) >= set(tree.levels) or len(levels) != len(tree.levels):
             levels = tree.levels
+        obs = _told(obs, levels)
         paths = BatchTree.from_obs(obs, list(levels)).paths(obs)
-        known = {leaf: tree.leaf_name(leaf) for leaf in tree.leaves}
+        known = {leaf: _frozen_name(tree, leaf, frozen) for leaf in tree.leaves}
         names = [known.get(path, ">".join(path)) for path in paths]
         return cls(tree, paths, names, ">".join(levels))
 
@@ -70,6 +89,19 @@ class Batches:
         if name and self.tree.levels:
             return self.tree.leaf_name(self.tree.find_leaf(name))
         return name
+
+
+def _told(obs: pd.DataFrame, levels: Sequence[str]) -> pd.DataFrame:
+    """The columns of the batches as text, refused where a sample has no value."""
+    found = {level: column(obs, level, "--batch", as_text=True) for level in levels}
+    return pd.DataFrame(found, index=obs.index)
+
+
+def _frozen_name(tree: BatchTree, leaf: tuple[str, ...], frozen: Collection[str]) -> str:
+    """What a state calls a leaf, whatever leaves came to the tree after it got its name."""
+    if leaf[-1] in frozen and ">".join(leaf) not in frozen:
+        return leaf[-1]
+    return tree.leaf_name(leaf)
 
 
 def design_of(

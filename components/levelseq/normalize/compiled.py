@@ -33,7 +33,10 @@ def kernel(function: Function) -> Function:
 def n_threads() -> int:
     """Threads to use: OMP_NUM_THREADS where it is set, else the cores this process may use."""
     given = os.environ.get("OMP_NUM_THREADS", "")
-    return int(given) if given.isdigit() and int(given) > 0 else len(os.sched_getaffinity(0))
+    if given.isdigit() and int(given) > 0:
+        return int(given)
+    # Not every system tells which cores a process may use.
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def blocks(n: int, size: int) -> list[slice]:

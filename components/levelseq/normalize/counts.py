@@ -9,18 +9,17 @@ from typing import Any, TypeVar
 import anndata as ad
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
-from levelseq.cohort.batch_tree import parse_levels
 from levelseq.errors import BadInput, BadOption
 from levelseq.normalize.chain import Chain, applied, fitted
 from levelseq.normalize.chunks import Matrix, checked, is_sparse
+from levelseq.normalize.given_columns import add_batch, column_of, name_of, refuse_same_names
 from levelseq.normalize.methods import CATALOGUE
 from levelseq.normalize.params import MethodParams
 from levelseq.normalize.source import MemoryCounts
 from levelseq.normalize.state import ClassicalState
 
-__all__ = ["apply_fit", "fit_counts", "normalize_counts"]
+__all__ = ["apply_fit", "extend_fit", "fit_counts", "normalize_counts"]
 
 Data = TypeVar("Data")
 
@@ -51,8 +50,8 @@ def normalize_counts(
 
     Returns:
         The same kind as `data`. AnnData: a copy with the values in X, the counts in
-        `layers["counts"]`, `obs["size_factor"]` and, by voom, `layers["weights"]`. A sparse
-        matrix stays one where zeros stay zero.
+        `layers["counts"]` (but of `values="given"`, which are none), `obs["size_factor"]` and, by
+        voom, `layers["weights"]`. A sparse matrix stays one where zeros stay zero.
 
     Raises:
         BadInput: not counts, or the method is not defined for them; names the sample or column.
@@ -80,7 +79,7 @@ def fit_counts(
         options["covariates"] = list(table)
     if method not in CATALOGUE:
         raise BadOption(f"{method!r} is not a method", do=f"use one of {', '.join(CATALOGUE)}")
-    named = _name(condition, "condition")
+    named = name_of(condition, "condition")
     params = MethodParams.checked(method=method, condition=named, **options)
     if control_genes and "control_genes" not in CATALOGUE[method].uses:
         raise BadOption(f"{method} does not use them", where="--control-genes")
@@ -88,12 +87,16 @@ def fit_counts(
     source = _source(data, genes, counts=params.values != "given")
     levels: list[str] = []
     if about.needs_batch or (batch is not None and (not params.blind or method == "voom")):
-        levels = _add_batch(source.obs, data, "batch" if batch is None else batch)
+        levels = add_batch(source.obs, data, "batch" if batch is None else batch)
+    elif batch is not None:
+        warnings.warn(f"{method} does not use batch", stacklevel=3)
+    roles = {"batch": levels, "condition": [named], "covariates": params.covariates}
+    refuse_same_names(roles | {"second batch": [params.second_batch], "removed": params.removed})
     if named:
-        source.obs[named] = _column(data, condition, "condition")
+        source.obs[named] = column_of(data, condition, "condition")
     if isinstance(table, pd.DataFrame):
         for name in table.columns:
-            source.obs[str(name)] = _column(data, table[name], str(name))
+            source.obs[str(name)] = column_of(data, table[name], str(name))
     with fitted(source, params, levels, control_genes=control_genes) as chain:
         values: Data = _values(data, source, chain)
         return values, chain.state
@@ -103,23 +106,42 @@ def apply_fit(data: Data, fit: ClassicalState, batch: Any = None, condition: Any
     """Values of new samples on the scale of an earlier fit.
 
     Args:
-        data: counts of the new samples, with names of the genes (AnnData, DataFrame), or exactly
-            the genes of the fit in their order.
-        fit: from `fit_counts`, or `read_state`.
+        data: counts of the new samples, with names of the genes in any order (AnnData,
+            DataFrame), or exactly the genes that the fit rests on in their order.
+        fit: from `fit_counts`, `extend_fit` or `read_state`.
         batch, condition: as in `normalize_counts`.
+
+    Returns:
+        The same kind as `data`, the genes of the fit in its order.
 
     Raises:
         BadInput: genes of the fit are missing, or a batch cannot be brought to it.
     """
+    values: Data = extend_fit(data, fit, batch, condition)[0]
+    return values
+
+
+def extend_fit(
+    data: Data, fit: ClassicalState, batch: Any = None, condition: Any = None
+) -> tuple[Data, ClassicalState]:
+    """As `apply_fit`; gives the values and the fit with the batches that were new to it.
+
+    They are frozen as the batches of the fit are, so that later samples get the same scale.
+    """
     source = _source(data, None, counts=fit.kind != "given")
+    if not isinstance(data, (ad.AnnData, pd.DataFrame)):
+        _name_genes(source, fit)
     levels: list[str] = []
     if fit.needs_batch:
-        levels = _add_batch(source.obs, data, _default(data, batch, fit))
+        levels = add_batch(source.obs, data, _default(data, batch, fit))
+    elif batch is not None:
+        warnings.warn(f"{fit.method} does not use batch", stacklevel=3)
     if fit.params.condition and condition is not None:
-        source.obs[fit.params.condition] = _column(data, condition, "condition")
+        refuse_same_names({"batch": levels, "condition": [fit.params.condition]})
+        source.obs[fit.params.condition] = column_of(data, condition, "condition")
     with applied(source, fit, levels) as chain:
         values: Data = _values(data, source, chain)
-        return values
+        return values, chain.state
 
 
 def _source(data: Any, genes: pd.DataFrame | None, *, counts: bool) -> MemoryCounts:
@@ -138,7 +160,18 @@ def _source(data: Any, genes: pd.DataFrame | None, *, counts: bool) -> MemoryCou
         for column in ("gc", "length"):
             if column in aligned.columns:
                 var[column] = aligned[column].to_numpy()
-    return MemoryCounts(matrix, obs, var, named=samples is not None, genes_named=names is not None)
+    return MemoryCounts(matrix, obs, var, named=samples is not None)
+
+
+def _name_genes(source: MemoryCounts, fit: ClassicalState) -> None:
+    """Genes without names are those of the fit, in its order."""
+    if len(source.var) != len(fit.genes):
+        raise BadInput(
+            f"has {len(source.var)} genes, the fit had {len(fit.genes)}",
+            where="data",
+            do="give the genes of the fit in their order, or a DataFrame with their names",
+        )
+    source.var.index = pd.Index(fit.genes)
 
 
 def _matrix(data: Any, *, counts: bool) -> tuple[Matrix, Sequence[str] | None, Any]:
@@ -177,69 +210,16 @@ def _default(data: Any, batch: Any, fit: ClassicalState) -> Any:
     return ">".join(fit.tree.levels) if own else "batch"
 
 
-def _add_batch(obs: pd.DataFrame, data: Any, batch: Any) -> list[str]:
-    """Put the batch's columns into `obs`, and give their names from the root."""
-    if isinstance(batch, pd.DataFrame):
-        for name in batch.columns:
-            obs[str(name)] = _column(data, batch[name], "batch")
-        return [str(name) for name in batch.columns]
-    if isinstance(batch, str):
-        levels = parse_levels(batch)
-        for level in levels:
-            obs[level] = _column(data, level, "batch")
-        return levels
-    name = _name(batch, "batch")
-    obs[name] = _column(data, batch, "batch")
-    return [name]
-
-
-def _name(given: Any, role: str) -> str:
-    if given is None:
-        return ""
-    return given if isinstance(given, str) else str(getattr(given, "name", None) or role)
-
-
-def _column(data: Any, given: Any, role: str) -> NDArray[Any]:
-    """One value for each sample, from a column's name, a Series or a sequence."""
-    if isinstance(given, str):
-        if not isinstance(data, ad.AnnData):
-            raise BadOption(
-                f"{given!r} names no column of plain counts",
-                where=role,
-                do=f"give {role} as a Series or list, one value for each sample",
-            )
-        if given not in data.obs.columns:
-            raise BadOption(
-                f"no column {given!r} in obs",
-                where=role,
-                do=f"columns are {', '.join(map(str, data.obs.columns[:20])) or 'none'}",
-            )
-        return np.asarray(data.obs[given])
-    names = data.index if isinstance(data, pd.DataFrame) else getattr(data, "obs_names", None)
-    if isinstance(given, pd.Series) and names is not None and given.index.is_unique:
-        if set(names) <= set(given.index):
-            return np.asarray(given.loc[list(names)])
-        if not isinstance(given.index, pd.RangeIndex):
-            absent = next(name for name in names if name not in given.index)
-            raise BadInput(f"has no value for sample {absent}", where=f"column {role!r}")
-    n_samples = data.shape[0]
-    values = np.asarray(pd.Series(given)) if not isinstance(given, np.ndarray) else given
-    if values.shape != (n_samples,):
-        raise BadInput(
-            f"has shape {values.shape}, not one value for each of {n_samples} samples",
-            where=f"column {role!r}",
-        )
-    return values
-
-
 def _values(data: Any, source: MemoryCounts, chain: Chain) -> Any:
     everything = slice(0, source.x_SG.shape[0])
     values = chain.rows(source.x_SG, everything)
     for line in chain.notices:
         warnings.warn(line, stacklevel=4)
     if isinstance(data, ad.AnnData):
-        out = data[:, chain.output].copy() if len(chain.output) < data.n_vars else data.copy()
-        out.layers["counts"] = out.X.copy()
+        own = np.array_equal(chain.output, np.arange(data.n_vars))
+        out = data.copy() if own else data[:, chain.output].copy()
+        if chain.state.kind != "given":
+            out.layers["counts"] = out.X.copy()
         out.X = values
         for name, layer in chain.layers(source.x_SG, everything).items():
             out.layers[name] = layer

@@ -36,16 +36,6 @@ class GeneMajor:
             genes = slice(start, min(start + step, n_genes))
             yield genes, np.ascontiguousarray(self.x_GS[genes])
 
-    def rows(self, samples: slice) -> NDArray[Any]:
-        """(s, G): all genes of some samples."""
-        return np.ascontiguousarray(self.x_GS[:, samples].T)
-
-    def like(self, dtype: Any) -> NDArray[Any]:
-        """An empty array of the same shape, beside this one: in memory or in a file."""
-        return _array(self.x_GS.shape, np.dtype(dtype), self._folder)
-
-    _folder: str = ""
-
 
 @contextmanager
 def gene_major(chunks: Chunks, n_samples: int, n_genes: int, dtype: Any) -> Iterator[GeneMajor]:
@@ -58,7 +48,6 @@ def gene_major(chunks: Chunks, n_samples: int, n_genes: int, dtype: Any) -> Iter
     """
     with tempfile.TemporaryDirectory(prefix="levelseq-") as folder:
         copy = GeneMajor(_array((n_genes, n_samples), np.dtype(dtype), folder))
-        copy._folder = folder
         start = 0
         for chunk in chunks():
             stop = start + chunk.x_SG.shape[0]
@@ -76,7 +65,7 @@ def _columns(n_genes: int, n_samples: int) -> list[slice]:
 
 
 def _array(shape: tuple[int, ...], dtype: np.dtype[Any], folder: str) -> NDArray[Any]:
-    if int(np.prod(shape)) * dtype.itemsize <= _IN_MEMORY_BYTES or not folder:
+    if int(np.prod(shape)) * dtype.itemsize <= _IN_MEMORY_BYTES:
         return np.zeros(shape, dtype)
     with tempfile.NamedTemporaryFile(dir=folder, delete=False) as file:
         return np.memmap(file, dtype=dtype, mode="w+", shape=shape)

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from levelseq.normalize.chunks import Matrix, dense_rows
+from levelseq.normalize.source import places, take_genes
 from levelseq.normalize.stream import Stream
 
 __all__ = ["Level"]
@@ -53,6 +54,7 @@ class Level:
             for part, block in dense_rows(values)
         ]
         whole = parts[0] if len(parts) == 1 else np.concatenate(parts)
-        if self.genes is None or len(self.genes) == len(stream.output):
+        if self.genes is None:
             return whole
-        return whole[:, np.searchsorted(self.genes, stream.output)]
+        wanted: F64 = take_genes(whole, places(stream.output, self.genes))
+        return wanted

@@ -8,7 +8,6 @@ from typing import Any
 
 from levelseq.normalize import (
     combat,
-    combat_seq,
     combat_tree,
     level_batches,
     level_counts,
@@ -33,7 +32,7 @@ STATES: dict[str, type[Any]] = {
     "quantile": quantile.State,
     "combat": combat.State,
     "combat_tree": combat_tree.State,
-    "combat_seq": combat_seq.State,
+    "combat_seq": level_counts.State,
     "remove_batch_effect": remove_batch_effect.State,
     "svaseq": level_surrogates.State,
     "reference_ratio": reference_ratio.State,

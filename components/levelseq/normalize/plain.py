@@ -14,12 +14,12 @@ import pandas as pd
 
 from levelseq.cohort.batch_tree import parse_levels
 from levelseq.errors import BadInput, BadOption
-from levelseq.normalize.counts import apply_fit, fit_counts
+from levelseq.normalize.counts import extend_fit, fit_counts
 from levelseq.normalize.methods import CATALOGUE, resolved
 from levelseq.normalize.output_genes import read_gene_list
 from levelseq.normalize.params import MethodParams
 from levelseq.normalize.plain_tables import check_ending, matched, read_counts, read_table
-from levelseq.normalize.state import ClassicalState, read_state
+from levelseq.normalize.state import ClassicalState, read_state, refuse_choices
 from levelseq.progress import notice
 from levelseq.store import open_store, parent, split_scheme
 
@@ -34,7 +34,7 @@ class PlainFiles(NamedTuple):
         samples: the sample table, its first column the samples' names; empty: the .h5ad's `obs`.
         genes: the gene table, with columns gene_id and gc or length.
         out: written: a table genes x samples, or an .h5ad, by its ending.
-        save_fit: folder where the fit is kept.
+        save_fit: folder where the fit is kept; beside `fitted`, with the batches that are new.
         fitted: folder of an earlier fit, on whose scale these samples are brought.
     """
 
@@ -64,50 +64,58 @@ def normalize_files(files: PlainFiles, params: MethodParams, batch: str = "") ->
         BadOption: an unknown method, column or file ending, an option that the method does not
             use, or an `out` that is one of the files read.
     """
-    fit = _earlier(files, params)
-    if fit is not None:
+    fit = None
+    if files.fitted:
+        refuse_choices(params)
+        fit = read_state(files.fitted)
         params = fit.params
-    _check_options(files, params, batch)
+    columns = _columns(params, batch, fit)
+    _check_options(files, params, batch, columns)
     data = read_counts(files.counts, counts=params.values != "given")
     if files.samples:
         data.obs = matched(read_table(files.samples, "column"), data, files.samples)
     if files.genes:
         _add_genes(data, files.genes)
-    columns = {"--batch": parse_levels(batch), "--condition": [params.condition]}
-    columns |= {"--covariates": params.covariates, "--second-batch": [params.second_batch]}
     for option, names in columns.items():
         for name in names:
             _check_column(data, name, option, files.samples or files.counts)
     values, fit = _normalized(data, params, batch, fit, files)
-    if files.save_fit:
-        _keep(fit, files.save_fit)
-    _write(values, files.out)
+    folder, name = parent(files.out)
+    # Both are made before either is written, so that an error leaves neither.
+    content, kept = _content(values, name), fit.files() if files.save_fit else {}
+    open_store(folder).put(name, content)
+    for part, of_fit in kept.items():
+        open_store(files.save_fit).put(part, of_fit)
     return files.out
 
 
-def _earlier(files: PlainFiles, params: MethodParams) -> ClassicalState | None:
-    """The earlier fit; it has the method and its choices."""
-    if not files.fitted:
-        return None
-    if params.model_fields_set:
-        option = sorted(params.model_fields_set)[0].replace("_", "-")
-        raise BadOption("the fit has its own", where=f"--{option}", do="leave it out")
-    if files.save_fit:
-        raise BadOption("an earlier fit is used", where="--save-fit", do="leave it out")
-    return read_state(files.fitted)
+def _columns(params: MethodParams, batch: str, fit: ClassicalState | None) -> dict[str, list[str]]:
+    """The samples' columns that are read, by the option that names them."""
+    kept = {"--condition": [params.condition], "--covariates": params.covariates}
+    kept |= {"--second-batch": [params.second_batch], "--removed": params.removed}
+    if fit is not None:
+        # Not all that its own samples told is asked of new ones.
+        kept = {o: [name for name in names if name in fit.columns] for o, names in kept.items()}
+    columns = {"--batch": parse_levels(batch), **kept}
+    return {option: [name for name in names if name] for option, names in columns.items()}
 
 
-def _check_options(files: PlainFiles, params: MethodParams, batch: str) -> None:
+def _check_options(
+    files: PlainFiles, params: MethodParams, batch: str, columns: dict[str, list[str]]
+) -> None:
     """Refuse what the method would ignore or lack, before anything is read."""
     resolved(params)
     method = CATALOGUE[params.method]
-    reads_batch = method.needs_batch or method.name == "voom" or not params.blind
+    fits_batch = method.name == "voom" or not params.blind
+    reads_batch = method.needs_batch or (fits_batch and not files.fitted)
     if method.needs_batch and not batch:
         raise BadOption(f"{method.name} needs the column of batches", where="--batch")
     if batch and not reads_batch:
         users = ", ".join(m.name for m in CATALOGUE.values() if m.needs_batch)
         raise BadOption(
-            f"{method.name} does not use it", where="--batch", do=f"it is for {users}, voom"
+            f"{method.name} does not use it",
+            where="--batch",
+            do="leave it out" if files.fitted else f"it is for {users}, voom",
         )
     check_ending(files.out, "--out")
     for address, what in (
@@ -117,8 +125,7 @@ def _check_options(files: PlainFiles, params: MethodParams, batch: str) -> None:
     ):
         if address and _place(address) == _place(files.out):
             raise BadOption(f"is the {what}", where="--out", do="choose another name")
-    columns = [batch, params.condition, params.second_batch, *params.covariates, *params.removed]
-    if any(columns) and not files.samples and not files.counts.endswith(".h5ad"):
+    if any(columns.values()) and not files.samples and not files.counts.endswith(".h5ad"):
         raise BadOption(
             "a table of counts needs a sample table",
             where="--samples",
@@ -151,8 +158,6 @@ def _place(address: str) -> str:
 
 def _check_column(data: ad.AnnData, column: str, option: str, address: str) -> None:
     """Refuse a column that is not there or lacks values."""
-    if not column:
-        return
     if column not in data.obs.columns:
         raise BadOption(
             f"no column {column!r} in {address}",
@@ -181,7 +186,7 @@ def _normalized(
         warnings.simplefilter("always", UserWarning)
         try:
             if fit is not None:
-                values = apply_fit(data, fit, batch or None, fit.params.condition or None)
+                values, fit = extend_fit(data, fit, batch or None)
             else:
                 values, fit = fit_counts(
                     data,
@@ -204,18 +209,14 @@ def _normalized(
     return values, fit
 
 
-def _keep(fit: ClassicalState, folder: str) -> None:
-    store = open_store(folder)
-    for name, content in fit.files().items():
-        store.put(name, content)
-
-
-def _write(values: ad.AnnData, address: str) -> None:
-    folder, name = parent(address)
+def _content(values: ad.AnnData, name: str) -> bytes:
+    """The file to write."""
+    if name.endswith(".h5ad"):
+        return _h5ad(values)
     beside = sorted(set(values.layers) - {"counts"})
-    if beside and not name.endswith(".h5ad"):
+    if beside:
         notice("normalize", f"{', '.join(beside)} are written to an .h5ad only")
-    open_store(folder).put(name, _h5ad(values) if name.endswith(".h5ad") else _table(values, name))
+    return _table(values, name)
 
 
 def _table(values: ad.AnnData, name: str) -> bytes:

@@ -39,7 +39,6 @@ __all__ = [
     "SizeFactors",
     "Sizes",
     "apply",
-    "apply_native",
     "fit",
     "measured",
 ]
@@ -171,13 +170,8 @@ def apply(chunks: Chunks, state: SizeFactors) -> F64:
     return measured(chunks, state).size_factor_S
 
 
-def apply_native(chunks: Chunks, state: SizeFactors) -> F64:
-    """As `apply`, as the method's own package scales them: see `Sizes`."""
-    return measured(chunks, state).native_S
-
-
 def measured(chunks: Chunks, state: SizeFactors) -> Sizes:
-    """Everything that `apply` and `apply_native` give, in one pass."""
+    """Size factors, libraries and the method's own factors of samples, in one pass; see `apply`."""
     known = _method(state.method)
     native_S, library_S = known.measured(chunks, state.reference)
     raw_S = native_S * library_S if known.of_library else native_S

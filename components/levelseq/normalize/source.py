@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from levelseq.errors import BadInput
 from levelseq.normalize.chunks import Chunk, Chunks, is_sparse
 
-__all__ = ["MemoryCounts", "Source", "gene_feature"]
+__all__ = ["MemoryCounts", "Source", "gene_feature", "gene_numbers", "places", "take_genes"]
 
 Int = NDArray[np.int64]
 
@@ -54,7 +54,6 @@ class MemoryCounts:
         obs, var: its tables.
         address: what to call it in messages.
         named: whether the samples have names; else messages go by row.
-        genes_named: whether the genes have names; else they go by place.
     """
 
     x_SG: Any
@@ -62,7 +61,6 @@ class MemoryCounts:
     var: pd.DataFrame
     address: str = "data"
     named: bool = True
-    genes_named: bool = True
 
     @property
     def shared_genes(self) -> Int:
@@ -90,6 +88,47 @@ def take_genes(x_SG: Any, genes: Int) -> Any:
     if len(genes) == x_SG.shape[1] and (np.diff(genes) == 1).all():
         return x_SG
     return x_SG[:, genes] if is_sparse(x_SG) else np.ascontiguousarray(x_SG[:, genes])
+
+
+def places(genes: Int, among: Int) -> Int:
+    """Where each gene stands among others that hold it, whatever the order of either."""
+    order = np.argsort(among)
+    found: Int = order[np.searchsorted(among, genes, sorter=order)]
+    assert (among[found] == genes).all()
+    return found
+
+
+def gene_numbers(source: Source, genes: Sequence[str], among: Int | None = None) -> Int:
+    """Places of a fit's genes in a source.
+
+    Args:
+        source: of new samples.
+        genes: their names, in the fit's order.
+        among: numbers of those that may be taken; None: all.
+
+    Raises:
+        BadInput: some are missing, or one is there twice; names up to three.
+    """
+    among = np.arange(len(source.var)) if among is None else among
+    names, wanted = pd.Index(source.var.index[among].astype(str)), pd.Index(genes)
+    for index, where in ((wanted, "the fit"), (names[names.isin(wanted)], source.address)):
+        twice = index[index.duplicated()].unique()
+        if len(twice):
+            raise BadInput(
+                f"{len(twice)} genes are there twice, such as {', '.join(twice[:3])}",
+                where=where,
+                do="give each gene once",
+            )
+    absent = wanted[~wanted.isin(names)]
+    if len(absent):
+        raise BadInput(
+            f"lacks {len(absent)} of the {len(genes)} genes of the fit, such as "
+            + ", ".join(absent[:3]),
+            where=source.address,
+            do="values on its scale need every gene in every deposit: add them, or fit anew",
+        )
+    place = {name: number for name, number in zip(names, among)}
+    return np.array([place[gene] for gene in genes], dtype=np.int64)
 
 
 def gene_feature(source: Source, genes: Int, name: str) -> NDArray[np.float64]:

@@ -9,7 +9,7 @@ from typing import Any
 from safetensors.numpy import load, save
 
 from levelseq.cohort import BatchTree, manifest_json
-from levelseq.errors import BadAddress
+from levelseq.errors import BadAddress, BadOption
 from levelseq.normalize import levelling, values
 from levelseq.normalize.methods import CATALOGUE
 from levelseq.normalize.packing import Arrays, pack, unpack
@@ -17,7 +17,7 @@ from levelseq.normalize.params import MethodParams
 from levelseq.normalize.size_factors import METHODS, SizeFactors
 from levelseq.store import open_store
 
-__all__ = ["ClassicalState", "read_state"]
+__all__ = ["ClassicalState", "read_state", "refuse_choices"]
 
 _ARRAYS = "state.safetensors"
 _FACTS = "state.json"
@@ -58,6 +58,14 @@ class ClassicalState:
     def needs_batch(self) -> bool:
         """Whether new samples must tell their batch."""
         return CATALOGUE[self.method].needs_batch
+
+    @property
+    def columns(self) -> list[str]:
+        """The columns that new samples must tell, beside their batch."""
+        coding = getattr(self.levelling, "coding", None)
+        kept = list(coding) if isinstance(coding, dict) else []
+        named = [*kept, self.params.second_batch, *self.params.removed]
+        return [name for name in named if name]
 
     def files(self) -> dict[str, bytes]:
         """Name and content of the files that `read_state` reads; equal states, equal bytes."""
@@ -103,6 +111,17 @@ def read_state(address: str) -> ClassicalState:
         unpack(levelling.STATES[params.method], level, "levelling.", arrays) if level else None,
         BatchTree.from_json(facts["tree"]) if facts["tree"] else None,
     )
+
+
+def refuse_choices(params: MethodParams) -> None:
+    """Refuse what was chosen beside an earlier fit, which has the method and its choices.
+
+    Raises:
+        BadOption: names one that was given.
+    """
+    if params.model_fields_set:
+        option = sorted(params.model_fields_set)[0].replace("_", "-")
+        raise BadOption("the fit has its own", where=f"--{option}", do="leave it out")
 
 
 def _sizes_facts(sizes: SizeFactors | None, arrays: Arrays) -> dict[str, Any] | None:

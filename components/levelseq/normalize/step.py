@@ -19,20 +19,21 @@ from levelseq.cohort import (
     write_shard,
 )
 from levelseq.errors import BadOption
+from levelseq.normalize import levelling
 from levelseq.normalize.chain import Chain, applied, fitted
-from levelseq.normalize.chunks import is_sparse
+from levelseq.normalize.chunks import is_sparse, some_rows
 from levelseq.normalize.cohort_fit import CohortCounts, fit_cohort_sizes, rank_variable_genes
 from levelseq.normalize.methods import CATALOGUE, resolved
 from levelseq.normalize.output_genes import output_mask, read_gene_list
 from levelseq.normalize.params import MethodParams, NormalizeParams
-from levelseq.normalize.state import ClassicalState, read_state
-from levelseq.normalize.values import UNITS
+from levelseq.normalize.state import ClassicalState, read_state, refuse_choices
+from levelseq.normalize.values import BY_GENE_LIST, UNITS
 from levelseq.progress import notice, stage
 from levelseq.store import Store, join, open_store
 
 __all__ = ["run"]
 
-_BLOCK_ELEMENTS = 16_000_000
+_BLOCK_ELEMENTS = 1 << 20
 
 
 def run(
@@ -46,14 +47,16 @@ def run(
         workspace: address under which `normalized/<key>/` is written.
         model: address of a model to map the cohort through; empty: the classical method.
         fit: address of values, or of a saved fit, on whose scale this cohort is brought; its
-            method and output genes are used.
+            method, choices and output genes are used, and the state that is written holds the
+            batches that were new to it.
 
     Returns:
         The address of the folder written; at once when it is there.
 
     Raises:
         BadInput: the method is not defined for this cohort; one line says what is.
-        BadOption: an option names a batch, column or gene that is not there.
+        BadOption: an option names a batch, column or gene that is not there, or was given beside
+            a fit, which has its own.
         BadAddress: no cohort at the address.
     """
     if model and fit:
@@ -62,6 +65,8 @@ def run(
         from levelseq.models.mapping import map_cohort
 
         return str(map_cohort(params, cohort, model, workspace))
+    if fit:
+        refuse_choices(params)
     if params.interval:
         raise BadOption("an interval needs a model", where="--interval", do="give --model")
     counts = CohortCounts(open_cohort(cohort))
@@ -84,7 +89,8 @@ def run(
     store = open_store(folder)
     if not store.exists(Normalized.NAME):
         with _chain(params, counts, listed, earlier) as chain:
-            _write(chain, counts, store, key, params.output_genes)
+            genes = _genes_written(earlier) if earlier else params.output_genes
+            _write(chain, counts, store, key, genes)
     return folder
 
 
@@ -107,20 +113,20 @@ def _chain(
     else:
         # It is the study's, for other steps too; a method without batches has no use for it.
         chosen = chosen.model_copy(update={"condition": ""})
-    sizes_name = resolved(chosen)[1] or "library"
+    _, sizes_name, kind = resolved(chosen)
     control = read_gene_list(params.control_genes, "--control-genes")
-    sizes = fit_cohort_sizes(counts, sizes_name, control)
+    sizes = fit_cohort_sizes(counts, sizes_name or "library", control)
     variable = rank_variable_genes(counts, params.n_variable_genes)
     genes = [str(gene) for gene in counts.var.index]
     output = np.flatnonzero(output_mask(params.output_genes, listed, genes, variable))
-    needs_all = method.kind == "gene bias" or method.whole or method.name in ("rpkm", "tpm")
-    if needs_all and not np.isin(output, counts.shared_genes).all():
-        outside = output[~np.isin(output, counts.shared_genes)]
+    # What is levelled must be data: a gene that a deposit lacks is zero there and was not measured.
+    outside = output[~np.isin(output, counts.shared_genes)]
+    if len(outside) and (method.name in levelling.STATES or kind in BY_GENE_LIST):
         raise BadOption(
             f"{len(outside)} genes are not in all deposits, such as {genes[outside[0]]}, and "
             f"{method.name} needs those that are",
             where="--output-genes",
-            do="leave them out of the list",
+            do="use variable, or a list without them",
         )
     return fitted(
         counts,
@@ -131,6 +137,13 @@ def _chain(
         sizes=sizes,
         condition_as_text=True,
     )
+
+
+def _genes_written(fit: ClassicalState) -> str:
+    """What the manifest says of the genes that an earlier fit gives values."""
+    if set(fit.output_genes) == set(fit.variable_genes):
+        return "variable"
+    return "all" if set(fit.output_genes) >= set(fit.genes) else "those of the fit"
 
 
 def _write(chain: Chain, counts: CohortCounts, store: Store, key: str, genes: str) -> None:
@@ -149,7 +162,7 @@ def _write(chain: Chain, counts: CohortCounts, store: Store, key: str, genes: st
         "model": None,
         "reference_batch": getattr(chain.state.levelling, "reference_batch", "") or None,
         "genes": genes,
-        "unit": method.unit or UNITS[chain.state.kind],
+        "unit": _unit(chain),
         "shards": shards,
     }
     store.put_if_absent(Normalized.NAME, manifest_json(manifest))
@@ -161,6 +174,10 @@ def _write(chain: Chain, counts: CohortCounts, store: Store, key: str, genes: st
     )
 
 
+def _unit(chain: Chain) -> str:
+    return CATALOGUE[chain.state.method].unit or UNITS[chain.state.kind]
+
+
 def _shards(chain: Chain, counts: CohortCounts, store: Store) -> Iterator[dict[str, Any]]:
     """Write the values shard after shard; gives the manifest's entries."""
     var = counts.var.iloc[chain.output].copy()
@@ -170,11 +187,11 @@ def _shards(chain: Chain, counts: CohortCounts, store: Store) -> Iterator[dict[s
         var["adjusted"] = adjusted
     start = 0
     for number, shard in enumerate(counts.cohort.shards()):
-        obs, counts = shard.obs, shard.X
+        obs, x_SG = shard.obs, shard.X
         del shard  # else two lie in memory while the next one is read
         here = slice(start, start + len(obs))
-        values, layers = _values(chain, counts, here)
-        del counts
+        values, layers = _values(chain, x_SG, here)
+        del x_SG
         if chain.samples is not None:
             obs = obs.assign(size_factor=chain.samples.size_factor_S[here])
         entry = ad.AnnData(X=values, obs=obs, var=var, layers=layers)
@@ -183,22 +200,25 @@ def _shards(chain: Chain, counts: CohortCounts, store: Store) -> Iterator[dict[s
         start = here.stop
 
 
-def _values(chain: Chain, counts: Any, here: slice) -> tuple[Any, dict[str, Any]]:
-    """A shard's values and layers in single precision, block by block where they are dense."""
+def _values(chain: Chain, x_SG: Any, here: slice) -> tuple[Any, dict[str, Any]]:
+    """A shard's values and layers, block by block where they are dense."""
+    # Single precision is enough but for counts, which stay whole.
+    dtype = np.float64 if _unit(chain) == "counts" else np.float32
     n, n_genes = here.stop - here.start, len(chain.output)
-    step = max(1, _BLOCK_ELEMENTS // max(1, counts.shape[1]))
+    step = max(1, _BLOCK_ELEMENTS // max(1, x_SG.shape[1]))
     sparse: list[Any] = []
     dense: dict[str, Any] = {}
     for first in range(0, n, step):
         rows = slice(first, min(first + step, n))
         place = slice(here.start + rows.start, here.start + rows.stop)
-        values = chain.rows(counts[rows], place)
+        part = some_rows(x_SG, rows)
+        values = chain.rows(part, place)
         if is_sparse(values):
-            sparse.append(values.astype(np.float32))
+            sparse.append(values.astype(dtype))
             continue
-        for name, block in {"": values, **chain.layers(counts[rows], place)}.items():
+        for name, block in {"": values, **chain.layers(part, place)}.items():
             if name not in dense:
-                dense[name] = np.empty((n, n_genes), dtype=np.float32)
+                dense[name] = np.empty((n, n_genes), dtype=dtype)
             dense[name][rows] = block
     whole = sp.vstack(sparse, format="csr") if sparse else dense.pop("")
     return whole, dense

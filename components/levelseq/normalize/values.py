@@ -25,9 +25,18 @@ from levelseq.normalize import (
 )
 from levelseq.normalize.chunks import Chunk, Chunks, Matrix, as_dense
 from levelseq.normalize.params import MethodParams
-from levelseq.normalize.source import Source, gene_feature, take_genes
+from levelseq.normalize.source import Source, gene_feature, places, take_genes
 
-__all__ = ["STATES", "UNITS", "Lanes", "Samples", "fit_values", "lane_offsets", "row_values"]
+__all__ = [
+    "BY_GENE_LIST",
+    "STATES",
+    "UNITS",
+    "Lanes",
+    "Samples",
+    "fit_values",
+    "lane_offsets",
+    "row_values",
+]
 
 F64 = NDArray[np.float64]
 Int = NDArray[np.int64]
@@ -112,6 +121,8 @@ STATES: dict[str, type[Any]] = {
 }
 # These look at the whole of a sample, so they are given for all genes of the fit.
 _WHOLE_ROW = ("tpm", "pearson_residuals", "within_lane", "between_lane")
+BY_GENE_LIST = ("rpkm", *_WHOLE_ROW)
+"""Kinds that are defined for the genes of the fit alone."""
 
 
 def fit_values(
@@ -165,13 +176,13 @@ def row_values(
     Args:
         x_SG: counts of all genes of the source.
         samples: of those samples.
-        shared: the genes of the fit.
-        output: the genes that are wanted.
+        shared: the genes of the fit, in its order.
+        output: the genes that are wanted; among those of the fit where the kind needs its list.
         names: of those samples, for messages.
     """
     if kind in _WHOLE_ROW:
         values = _of_whole_rows(kind, state, take_genes(x_SG, shared), names)
-        return values if len(shared) == len(output) else values[:, np.searchsorted(shared, output)]
+        return take_genes(values, places(output, shared))
     counts = take_genes(x_SG, output)
     if not kind:
         return counts
@@ -187,7 +198,7 @@ def row_values(
     if kind == "log_cpm":
         return cpm.apply(counts, samples.library_S, state)
     if kind == "rpkm":
-        lengths = state.length_G[np.searchsorted(shared, output)]
+        lengths = state.length_G[places(output, shared)]
         return gene_length.rpkm(counts, samples.library_S, lengths)
     return vst.apply(counts, samples.native_S, state)
 
@@ -198,7 +209,7 @@ def lane_offsets(state: Lanes, x_SG: Matrix, shared: Int, output: Int) -> F64:
     exact = dataclasses.replace(state, rounded=False)
     values = as_dense(_of_whole_rows("", exact, counts, None))
     offset_SG = between_lane.log_ratio(values, counts)
-    return offset_SG[:, np.searchsorted(shared, output)]
+    return offset_SG[:, places(output, shared)]
 
 
 def _of_whole_rows(kind: str, state: Any, x_SG: Matrix, names: Sequence[str] | None) -> Matrix:

@@ -43,7 +43,6 @@ __all__ = [
     "fit",
     "fit_streamed",
     "fpm",
-    "normalized_counts",
 ]
 
 F64 = NDArray[np.float64]
@@ -160,11 +159,6 @@ def apply_streamed(
         stop = start + chunk.x_SG.shape[0]
         yield _stabilized(chunk, sizes[start:stop], state, dtype)
         start = stop
-
-
-def normalized_counts(x_SG: Matrix, size_factor_S: F64) -> F64:
-    """Counts over size factors (S, G): DESeq2's `counts(dds, normalized=TRUE)`."""
-    return as_dense(checked(x_SG)) / checked_size_factors(size_factor_S)[:, None]
 
 
 def fpm(x_SG: Matrix, size_factor_S: F64 | None = None) -> F64:

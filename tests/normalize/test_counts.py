@@ -37,7 +37,7 @@ def test_every_kind_gives_the_same_values():
     assert isinstance(out, ad.AnnData)
     np.testing.assert_allclose(out.X, expected, rtol=1e-12)
     assert (out.layers["counts"] != data.X).nnz == 0
-    assert list(out.obs.columns) == [*TABLE.columns, "size_factor"]
+    assert list(out.obs.columns) == [*TABLE.columns, "size_factor", "native_factor"]
     assert "size_factor" not in data.obs
 
     out = levelseq.normalize_counts(frame, **options)

@@ -33,7 +33,8 @@ def test_an_option_that_a_method_would_ignore_is_refused_with_those_that_use_it(
         "prior": "nonparametric",
     }
     for option, value in given.items():
-        params = MethodParams(method=name, **{option: value})
+        of_vst = option == "trend_genes" and "values" in CATALOGUE[name].uses
+        params = MethodParams(method=name, values="vst" if of_vst else "", **{option: value})
         if option in CATALOGUE[name].uses:
             assert resolved(params)[0].name == name
         else:
@@ -42,6 +43,14 @@ def test_an_option_that_a_method_would_ignore_is_refused_with_those_that_use_it(
             with pytest.raises(BadOption, match=f"--{shown}: {name} does not use it") as refused:
                 resolved(params)
             assert all(user in str(refused.value) for user in users)
+
+
+def test_options_that_other_values_read_are_refused():
+    for name, values in (("combat", ""), ("tmm", "log_cpm"), ("quantile", "given")):
+        with pytest.raises(BadOption, match="--trend: is read by vst values, and these are"):
+            resolved(MethodParams(method=name, values=values, trend="local"))
+    assert resolved(MethodParams(method="log_cpm", prior_count=1))[2] == "log_cpm"
+    assert resolved(MethodParams(method="svaseq", prior_count=1))[2] == "log_cpm"
 
 
 def test_defaults_are_those_of_the_r_function():

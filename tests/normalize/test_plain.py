@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import warnings
 
 import anndata as ad
@@ -127,6 +128,7 @@ def test_confounded_files_are_refused_and_nothing_is_written(files):
         ({"samples": ""}, BadOption, "--samples: a table of counts needs a sample table"),
         ({"counts": "gone.csv"}, BadAddress, "gone.csv: there is nothing"),
         ({"samples": "gone.csv"}, BadAddress, "gone.csv: there is nothing"),
+        ({"out": "counts.csv/below.csv"}, BadAddress, "through a file where a folder should be"),
     ],
 )
 def test_wrong_options_are_one_line(files, options, kind, said):
@@ -140,7 +142,8 @@ def test_wrong_options_are_one_line(files, options, kind, said):
     [
         ("a.csv", b"gene,s1,s2\ng1,1,x\n", "sample s2: holds text where counts"),
         ("b.csv", b"gene,s1,s2\ng1,1,2\ng1,3,4\n", "gene 'g1' is there twice"),
-        ("c.csv", b"", "is not a table"),
+        ("c.csv", b"", "c.csv: is empty"),
+        ("h.csv", b"only,two\ng1,1,2,3\n", "names 2 columns in its first line and has 4"),
         ("d.csv.gz", b"\x1f\x8b\x08\x00broken", "is cut short or is not gzip"),
         ("e.h5ad", b"not hdf5", "is not an .h5ad file"),
         ("f.csv", b"gene\ts1\ng1\t1\n", "no columns or rows.*separator"),
@@ -260,6 +263,7 @@ def brought(folder, fit, batch="", **where):
 
 
 def fitted(folder, method, counts="counts.csv", **options):
+    shutil.rmtree(folder / "fit", ignore_errors=True)
     batch = options.pop("batch", "lab")
     options = {"method": method, "condition": "condition"} | options
     places = {"counts": counts, "samples": "samples.csv", "out": "out.csv", "save_fit": "fit"}

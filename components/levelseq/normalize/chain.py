@@ -74,6 +74,15 @@ class Chain:
             return {"offset": lane_offsets(self.state.values, x_SG, self.shared, self.output)}
         return {} if self.level is None else self.level.layers(x_SG, rows, self.stream)
 
+    def of_samples(self) -> dict[str, F64]:
+        """What was found of each sample (S,), by name: size factors, surrogate variables."""
+        found: dict[str, F64] = {}
+        if self.samples is not None:
+            found["size_factor"] = self.samples.size_factor_S
+            if self.samples.own_S is not None:
+                found["native_factor"] = self.samples.own_S
+        return found | (self.level.of_samples if self.level is not None else {})
+
 
 @contextmanager
 def fitted(
@@ -194,7 +203,7 @@ def fit_sizes(
             raise BadOption(
                 f"{len(absent)} genes are not in the counts, such as {', '.join(absent[:3])}",
                 where="--control-genes",
-                do="leave them out",
+                do="leave them out; the file holds one gene a line",
             )
         control = np.sort([place[gene] for gene in control_genes])
     fit = size_factors.fit(name, source.chunks(shared), control_genes=control)
@@ -209,7 +218,8 @@ def _empty(samples: Samples | None) -> list[str]:
 
 
 def _samples(state: size_factors.SizeFactors, factor_S: F64, native_S: F64) -> Samples:
-    return Samples(factor_S, _scaled(state, factor_S, native_S), factor_S * state.reference_library)
+    scaled_S = _scaled(state, factor_S, native_S)
+    return Samples(factor_S, scaled_S, factor_S * state.reference_library, own_S=native_S)
 
 
 def _scaled(state: size_factors.SizeFactors, factor_S: F64, native_S: F64) -> F64:

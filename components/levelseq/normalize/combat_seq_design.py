@@ -204,6 +204,7 @@ def _numbers_of(names: Sequence[str], known: Sequence[str], column: str) -> Int:
         raise BadInput(
             f"{unknown[0]!r} was not in the fit, which had {', '.join(known)}",
             where=f"column {column!r}",
+            do="leave those samples out, fit anew, or use combat, which takes new batches",
         )
     return np.array([number[name] for name in names], dtype=np.int64)
 

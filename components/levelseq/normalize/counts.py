@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from importlib.metadata import version
 from typing import Any, TypeVar
 
 import anndata as ad
 import numpy as np
 import pandas as pd
 
-from levelseq.errors import BadInput, BadOption
+from levelseq.errors import BadOption
 from levelseq.normalize.chain import Chain, applied, fitted
-from levelseq.normalize.chunks import Matrix, checked, is_sparse
 from levelseq.normalize.given_columns import add_batch, column_of, name_of, refuse_same_names
+from levelseq.normalize.given_data import check_names, name_genes, source_of
 from levelseq.normalize.methods import CATALOGUE
 from levelseq.normalize.params import MethodParams
 from levelseq.normalize.source import MemoryCounts
@@ -50,8 +50,11 @@ def normalize_counts(
 
     Returns:
         The same kind as `data`. AnnData: a copy with the values in X, the counts in
-        `layers["counts"]` (but of `values="given"`, which are none), `obs["size_factor"]` and, by
-        voom, `layers["weights"]`. A sparse matrix stays one where zeros stay zero.
+        `layers["counts"]` (but of `values="given"`, which are none), by voom `layers["weights"]`,
+        and in `obs` what was found of each sample: `size_factor` (geometric mean 1),
+        `native_factor` (what the method's own package returns: DESeq2's size factors, edgeR's
+        normalization factors), by svaseq `surrogate_1` and so on. `uns["levelseq"]` says how it
+        was made. A sparse matrix stays one where zeros stay zero.
 
     Raises:
         BadInput: not counts, or the method is not defined for them; names the sample or column.
@@ -77,14 +80,13 @@ def fit_counts(
         options["covariates"] = [str(name) for name in table.columns]
     elif table:
         options["covariates"] = list(table)
-    if method not in CATALOGUE:
-        raise BadOption(f"{method!r} is not a method", do=f"use one of {', '.join(CATALOGUE)}")
+    check_names(method, options)
     named = name_of(condition, "condition")
     params = MethodParams.checked(method=method, condition=named, **options)
     if control_genes and "control_genes" not in CATALOGUE[method].uses:
         raise BadOption(f"{method} does not use them", where="--control-genes")
     about = CATALOGUE[method]
-    source = _source(data, genes, counts=params.values != "given")
+    source = source_of(data, genes, counts=params.values != "given")
     levels: list[str] = []
     if about.needs_batch or (batch is not None and (not params.blind or method == "voom")):
         levels = add_batch(source.obs, data, "batch" if batch is None else batch)
@@ -128,9 +130,9 @@ def extend_fit(
 
     They are frozen as the batches of the fit are, so that later samples get the same scale.
     """
-    source = _source(data, None, counts=fit.kind != "given")
+    source = source_of(data, None, counts=fit.kind != "given")
     if not isinstance(data, (ad.AnnData, pd.DataFrame)):
-        _name_genes(source, fit)
+        name_genes(source, fit)
     levels: list[str] = []
     if fit.needs_batch:
         levels = add_batch(source.obs, data, _default(data, batch, fit))
@@ -142,64 +144,6 @@ def extend_fit(
     with applied(source, fit, levels) as chain:
         values: Data = _values(data, source, chain)
         return values, chain.state
-
-
-def _source(data: Any, genes: pd.DataFrame | None, *, counts: bool) -> MemoryCounts:
-    matrix, samples, names = _matrix(data, counts=counts)
-    n_samples, n_genes = matrix.shape
-    obs = data.obs.copy() if isinstance(data, ad.AnnData) else pd.DataFrame(index=range(n_samples))
-    if samples is not None:
-        obs.index = pd.Index(samples)
-    var = data.var.copy() if isinstance(data, ad.AnnData) else pd.DataFrame(index=range(n_genes))
-    if names is not None:
-        var.index = pd.Index(names)
-    if genes is not None:
-        aligned = genes.reindex(var.index) if names is not None else genes
-        if len(aligned) != n_genes:
-            raise BadInput(f"has {len(genes)} rows for {n_genes} genes", where="genes")
-        for column in ("gc", "length"):
-            if column in aligned.columns:
-                var[column] = aligned[column].to_numpy()
-    return MemoryCounts(matrix, obs, var, named=samples is not None)
-
-
-def _name_genes(source: MemoryCounts, fit: ClassicalState) -> None:
-    """Genes without names are those of the fit, in its order."""
-    if len(source.var) != len(fit.genes):
-        raise BadInput(
-            f"has {len(source.var)} genes, the fit had {len(fit.genes)}",
-            where="data",
-            do="give the genes of the fit in their order, or a DataFrame with their names",
-        )
-    source.var.index = pd.Index(fit.genes)
-
-
-def _matrix(data: Any, *, counts: bool) -> tuple[Matrix, Sequence[str] | None, Any]:
-    """The matrix, checked, and names of samples and genes where there are any."""
-    samples: Sequence[str] | None = None
-    names: Any = None
-    matrix = data
-    if isinstance(data, ad.AnnData):
-        matrix, samples, names = data.X, [str(n) for n in data.obs_names], list(data.var_names)
-        if matrix is None:
-            raise BadInput("AnnData has no X", where="data")
-    elif isinstance(data, pd.DataFrame):
-        samples, names = [str(name) for name in data.index], list(data.columns)
-        text = [
-            str(c) for c, kind in data.dtypes.items() if not pd.api.types.is_numeric_dtype(kind)
-        ]
-        if text:
-            raise BadInput("does not hold counts", where=f"column {text[0]!r}", do="drop it")
-        matrix = data.to_numpy()
-    matrix = checked(matrix, samples, counts=counts, missing=not counts)
-    found = matrix.data if is_sparse(matrix) else matrix
-    if counts and matrix.dtype.kind == "f" and (found != np.round(found)).any():
-        raise BadInput(
-            "values are not whole numbers, so not counts",
-            where="data",
-            do="give raw counts; round estimated ones; log values go with values='given'",
-        )
-    return matrix, samples, names
 
 
 def _default(data: Any, batch: Any, fit: ClassicalState) -> Any:
@@ -223,8 +167,13 @@ def _values(data: Any, source: MemoryCounts, chain: Chain) -> Any:
         out.X = values
         for name, layer in chain.layers(source.x_SG, everything).items():
             out.layers[name] = layer
-        if chain.samples is not None:
-            out.obs["size_factor"] = chain.samples.size_factor_S
+        for name, found_S in chain.of_samples().items():
+            out.obs[name] = found_S
+        out.uns["levelseq"] = {
+            "version": version("levelseq"),
+            "method": chain.state.method,
+            "params": chain.state.params.model_dump_json(exclude_defaults=True),
+        }
         return out
     if isinstance(data, pd.DataFrame):
         return pd.DataFrame(values, index=data.index, columns=data.columns[chain.output])

@@ -29,6 +29,7 @@ class Level:
         genes: numbers of the genes that `block` wants; None: the output's.
         beside: as `block`, for values that go beside the levelled ones, by name.
         notices: what a user should know of the fit, a line each.
+        of_samples: what was found of each sample (S,), by name.
     """
 
     state: Any
@@ -36,6 +37,7 @@ class Level:
     genes: Int | None = None
     beside: dict[str, Callable[[F64, slice], F64]] = field(default_factory=dict)
     notices: list[str] = field(default_factory=list)
+    of_samples: dict[str, F64] = field(default_factory=dict)
 
     def rows(self, x_SG: Matrix, rows: slice, stream: Stream) -> F64:
         """Levelled values (s, output genes) of counts (s, genes of the source)."""

@@ -93,7 +93,8 @@ def _level(state: State, stream: Stream, notices: list[str]) -> Level:
     def block(x_SG: F64, rows: slice) -> F64:
         return remove_batch_effect.apply(x_SG, None, removal, covariates_SK=surrogate_SV[rows])
 
-    return Level(state, block, notices=notices)
+    found = {f"surrogate_{i + 1}": surrogate_SV[:, i] for i in range(surrogate_SV.shape[1])}
+    return Level(state, block, notices=notices, of_samples=found)
 
 
 def _of(stream: Stream, state: surrogate_variables.State) -> F64:

@@ -350,6 +350,7 @@ def resolved(params: MethodParams) -> tuple[Method, str, str]:
     own = method.name if method.kind in _OWN_VALUES and method.name != "voom" else ""
     values = params.values or method.values or own
     sizes = params.size_factors or method.size_factors
+    _check_values(params, values)
     if params.values in ("vst", "normalized_counts") and not params.size_factors:
         # What R's own functions use for these values.
         sizes = method.size_factors if method.kind == "size factors" else "median_of_ratios"
@@ -384,6 +385,25 @@ def check_options(params: MethodParams) -> None:
             where=f"--{name.replace('_', '-')}",
             do=f"it is for {', '.join(users)}",
         )
+
+
+_READ_BY_VALUES = {"prior_count": ("log_cpm",), "trend": ("vst",), "trend_genes": ("vst",)}
+
+
+def _check_values(params: MethodParams, values: str) -> None:
+    """Refuse what only other values than these would read."""
+    for name, readers in _READ_BY_VALUES.items():
+        if values not in readers and _chosen(params, name):
+            raise BadOption(
+                f"is read by {readers[0]} values, and these are {values or 'counts'}",
+                where=f"--{name.replace('_', '-')}",
+                do=f"give --values {readers[0]}",
+            )
+    for name in ("size_factors", "control_genes"):
+        if values == "given" and _chosen(params, name):
+            raise BadOption(
+                "values that are given rest on none", where=f"--{name.replace('_', '-')}"
+            )
 
 
 def _chosen(params: MethodParams, name: str) -> bool:

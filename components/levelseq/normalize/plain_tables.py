@@ -17,10 +17,13 @@ import pandas as pd
 from levelseq.errors import BadDeposit, BadOption
 from levelseq.ingest.readers.reading import first_bad, refuse_count
 from levelseq.normalize.chunks import is_sparse
+from levelseq.progress import notice
 from levelseq.store import open_store, parent, read_bytes
 
-__all__ = ["check_ending", "matched", "read_counts", "read_table"]
+__all__ = ["check_ending", "check_table", "matched", "read_counts", "read_h5ad", "read_table"]
 
+_FEATURE_COUNTS = ["Chr", "Start", "End", "Strand", "Length"]
+"""What featureCounts (Liao, Smyth & Shi 2014) writes between the genes and the samples."""
 _TABLES = (".csv", ".tsv", ".txt", ".csv.gz", ".tsv.gz", ".txt.gz")
 
 
@@ -34,6 +37,16 @@ def check_ending(address: str, where: str) -> None:
         raise BadOption(
             f"{address} has no ending that is known", where=where, do="use .csv, .tsv or .h5ad"
         )
+
+
+def check_table(address: str, where: str) -> None:
+    """Refuse an address that is no table by its name.
+
+    Raises:
+        BadOption: it has another ending.
+    """
+    if not address.endswith(_TABLES):
+        raise BadOption(f"{address} is no table by its name", where=where, do="use .csv or .tsv")
 
 
 def read_counts(address: str, *, counts: bool = True) -> ad.AnnData:
@@ -50,7 +63,7 @@ def read_counts(address: str, *, counts: bool = True) -> ad.AnnData:
     with warnings.catch_warnings():
         # Names that are there twice are refused below, in one line.
         warnings.filterwarnings("ignore", message=".*names are not unique")
-        data = _read_h5ad(address) if address.endswith(".h5ad") else _read_count_table(address)
+        data = read_h5ad(address) if address.endswith(".h5ad") else _read_count_table(address)
     _no_duplicates(data.obs_names, "sample", address)
     _no_duplicates(data.var_names, "gene", address)
     if counts:
@@ -59,7 +72,18 @@ def read_counts(address: str, *, counts: bool = True) -> ad.AnnData:
 
 
 def _read_count_table(address: str) -> ad.AnnData:
-    frame = read_table(address, "sample").T
+    table = read_table(address, "sample")
+    length_G = None
+    if list(table.columns[: len(_FEATURE_COUNTS)]) == _FEATURE_COUNTS:
+        length_G = table["Length"].to_numpy()
+        table = table.drop(columns=_FEATURE_COUNTS)
+    frame = table.T
+    if len(frame) > frame.shape[1]:
+        notice(
+            "normalize",
+            f"{address} has {len(frame)} samples and {frame.shape[1]} genes: rows are genes, "
+            "columns samples",
+        )
     try:
         matrix = frame.to_numpy(dtype=np.float64)
     except (TypeError, ValueError) as error:
@@ -69,6 +93,8 @@ def _read_count_table(address: str) -> ad.AnnData:
             "holds text where counts should be", where=where, do="leave only names and counts"
         ) from error
     obs, var = pd.DataFrame(index=frame.index), pd.DataFrame(index=frame.columns)
+    if length_G is not None:
+        var["length"] = length_G
     return ad.AnnData(X=matrix, obs=obs, var=var)
 
 
@@ -87,7 +113,12 @@ def _check_counts(data: ad.AnnData, address: str) -> None:
     else:
         sample, gene = int(sparse.row[bad]), int(sparse.col[bad])
     place = f"sample {data.obs_names[sample]}, gene {data.var_names[gene]}"
-    raise refuse_count(float(values[bad]), place, address)
+    value = float(values[bad])
+    refusal = refuse_count(value, place, address)
+    if np.isfinite(value) and value > 0:
+        do = "give raw counts; round estimated ones; log values go with --values given"
+        raise BadDeposit(refusal.message, where=refusal.where, do=do) from refusal
+    raise refusal
 
 
 def _no_duplicates(names: pd.Index, what: str, address: str) -> None:
@@ -102,7 +133,12 @@ def _is_text(value: object) -> bool:
     return isinstance(value, str)
 
 
-def _read_h5ad(address: str) -> ad.AnnData:
+def read_h5ad(address: str) -> ad.AnnData:
+    """An .h5ad file.
+
+    Raises:
+        BadDeposit: it is none.
+    """
     folder, name = parent(address)
     with open_store(folder).local_copy(name) as path:
         try:
@@ -126,18 +162,31 @@ def read_table(address: str, head: str) -> pd.DataFrame:
         if address.endswith(".gz"):
             content = gzip.decompress(content)
         separator = "," if ".csv" in Path(address).suffixes[-2:] else "\t"
+        while content.startswith(b"#") and b"\n" in content:
+            content = content.split(b"\n", 1)[1]
         frame = pd.read_csv(io.BytesIO(content), sep=separator, low_memory=False)
     except (OSError, EOFError, zlib.error) as error:
         raise BadDeposit("is cut short or is not gzip", where=address) from error
-    except (UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
+    except pd.errors.EmptyDataError as error:
+        raise BadDeposit("is empty", where=address, do="give the table") from error
+    except (UnicodeDecodeError, pd.errors.ParserError) as error:
         reason = str(error).splitlines()[0]
         raise BadDeposit(f"is not a table: {reason}", where=address) from error
+    if isinstance(frame.index, pd.MultiIndex):
+        raise BadDeposit(
+            f"names {frame.shape[1]} columns in its first line and has "
+            f"{frame.shape[1] + frame.index.nlevels} in the next",
+            where=address,
+            do="give it one line of names, one name a column",
+        )
     whole = isinstance(frame.index, pd.RangeIndex)
     # pandas renames what is there twice, so look at the line itself.
     _no_duplicates(pd.Index(_first_line(content, separator)[whole:]), head, address)
     if whole:
         frame = frame.set_index(frame.columns[0])
     frame.index = frame.index.astype(str)
+    if str(frame.index.name).startswith("Unnamed:"):
+        frame.index.name = None
     if frame.empty:
         raise BadDeposit(
             "has no columns or rows beside the names", where=address, do="check its separator"
@@ -162,7 +211,13 @@ def matched(table: pd.DataFrame, data: ad.AnnData, address: str) -> pd.DataFrame
     Raises:
         BadDeposit: it lacks samples, or has one twice.
     """
-    _no_duplicates(table.index, "sample", address)
+    twice = table.index[table.index.duplicated()]
+    if len(twice):
+        raise BadDeposit(
+            f"sample {str(twice[0])!r} is there twice",
+            where=address,
+            do="its first column must hold the samples' names, each once",
+        )
     absent = [name for name in data.obs_names if name not in table.index]
     if absent:
         raise BadDeposit(

@@ -121,9 +121,11 @@ def gene_numbers(source: Source, genes: Sequence[str], among: Int | None = None)
             )
     absent = wanted[~wanted.isin(names)]
     if len(absent):
+        other = f"; it has {names[0]}" if len(absent) == len(genes) and len(names) else ""
         raise BadInput(
             f"lacks {len(absent)} of the {len(genes)} genes of the fit, such as "
-            + ", ".join(absent[:3]),
+            + ", ".join(absent[:3])
+            + other,
             where=source.address,
             do="values on its scale need every gene in every deposit: add them, or fit anew",
         )

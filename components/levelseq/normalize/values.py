@@ -66,12 +66,15 @@ class Samples:
         native_S: as the method itself scales them.
         library_S: effective library sizes.
         empty: how many have no counts.
+        own_S: what the method's own package returns: DESeq2's and scuttle's size factors, edgeR's
+            normalization factors; None of a part.
     """
 
     size_factor_S: F64
     native_S: F64
     library_S: F64
     empty: int = 0
+    own_S: F64 | None = None
 
     def of(self, rows: slice) -> Samples:
         """Of some samples in a row."""

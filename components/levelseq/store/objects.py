@@ -216,6 +216,12 @@ class Store:
             yield
         except (failures.NotFoundError, FileNotFoundError, NotADirectoryError) as error:
             raise BadAddress("there is nothing at this address", where=self._name(path)) from error
+        except FileExistsError as error:
+            raise BadAddress(
+                "goes through a file where a folder should be",
+                where=self._name(path),
+                do="choose another address",
+            ) from error
         except (failures.AlreadyExistsError, failures.PreconditionError) as error:
             raise Conflict("was changed by somebody else first", where=self._name(path)) from error
         except (

@@ -13,15 +13,17 @@ def tell_design(args: argparse.Namespace) -> None:
     """Print the design report of a sample table, a line each.
 
     Raises:
-        BadOption: the table or its batch is not named, or counts are, which are not read.
+        BadOption: the table or its batch is not named, or a cohort is.
     """
     from levelseq.normalize.plain_design import table_report
 
-    for name in ("samples", "batch"):
-        if not getattr(args, name):
+    if args.cohort:
+        raise BadOption("is for plain files", where="--design", do="give --samples, no cohort")
+    # Of an .h5ad the samples are its own; counts are not read.
+    samples = args.samples or (args.counts if args.counts.endswith(".h5ad") else "")
+    for name, value in (("samples", samples), ("batch", args.batch)):
+        if not value:
             raise BadOption("is needed with --design", where=f"--{name}")
-    if args.counts or args.cohort:
-        raise BadOption("is told from the sample table alone", where="--design", do="no counts")
     kept = [getattr(args, "condition", ""), *getattr(args, "covariates", [])]
-    for line in table_report(args.samples, args.batch, [name for name in kept if name]).lines():
+    for line in table_report(samples, args.batch, [name for name in kept if name]).lines():
         print(line)

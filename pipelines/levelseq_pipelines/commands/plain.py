@@ -19,6 +19,7 @@ _ONLY_PLAIN = {
     "batch": "a cohort's batch tree is fixed at ingest",
     "genes": "a cohort's gene table is given at ingest",
     "out": "a cohort's values go below --workspace",
+    "out_samples": "a cohort's size factors are in its values' obs",
     "save_fit": "a cohort's fit is saved beside its values",
 }
 
@@ -43,6 +44,14 @@ def add_plain_options(parser: argparse.ArgumentParser) -> None:
         help="the samples' column with the batch, or nested ones as 'site>lab'",
     )
     add_address(plain, "out", "the table of values to write", required=False)
+    plain.add_argument(
+        "--out-samples",
+        dest="out_samples",
+        type=absolute,
+        default="",
+        metavar="ADDRESS",
+        help="a table to write of the samples: size factors, surrogate variables",
+    )
     plain.add_argument(
         "--save-fit",
         dest="save_fit",
@@ -75,7 +84,15 @@ def normalize_plain_files(args: argparse.Namespace) -> str:
     if not args.out:
         raise BadOption("is needed with a file of counts", where="--out")
     chosen = checked_addresses(given(args, MethodParams))
-    files = PlainFiles(args.counts, args.samples, args.genes, args.out, args.save_fit, args.fitted)
+    files = PlainFiles(
+        args.counts,
+        args.samples,
+        args.genes,
+        args.out,
+        args.out_samples,
+        args.save_fit,
+        args.fitted,
+    )
     return normalize_files(files, MethodParams.checked(**chosen), args.batch)
 
 

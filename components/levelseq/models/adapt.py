@@ -145,9 +145,9 @@ def adapt_vae(model: VaeModel, cohort: Cohort, obs: pd.DataFrame) -> VaeModel:
         for leaf in np.unique(codes if known.all() else codes[~known]):
             rows = np.flatnonzero(codes == leaf)
             _fit_leaf(adapted, minibatches, kinds, int(leaf), rows)
-            place = adapted.place.with_residual_of(
-                adapted.network, adapted.space, minibatches, rows, int(leaf)
-            )
+            latent = adapted.latent(minibatches, rows)
+            node_L = minibatches.nodes(rows[:1])[0]
+            place = adapted.place.with_leaf_of(latent, node_L, adapted.network.n_nodes)
             adapted = replace(adapted, place=place)
     return adapted
 

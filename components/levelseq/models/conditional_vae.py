@@ -55,6 +55,15 @@ class VaeModel:
         """The tensors of a cohort for this model; unseen nodes fall back to their parents."""
         return CohortMinibatches(counts, self.tree.node_codes(obs), self.mean_scaled_G)
 
+    def latent(self, minibatches: CohortMinibatches, observations: Any) -> Any:
+        """(S, Z) means of the observations' latent states."""
+        return np.concatenate(
+            [
+                encoded(self.network, minibatches, part)[1].cpu().numpy()
+                for part in blocks(observations)
+            ]
+        )
+
     def embed(self, minibatches: CohortMinibatches, observations: Any) -> Any:
         """(S, D) where observations lie in the levelled embedding."""
         return np.concatenate(
@@ -65,8 +74,9 @@ class VaeModel:
         )
 
     def project(self, batch: Minibatch, latent_BZ: Tensor) -> Any:
-        """(B, D): where cells of some latent states and counts lie in the embedding."""
-        return self.place.project(self.network, self.space, batch, latent_BZ)
+        """(B, D): where cells of some latent states lie in the embedding."""
+        nodes = batch.node_BL.cpu().numpy()
+        return self.place.project(latent_BZ.cpu().numpy(), nodes, self.network.n_nodes)
 
     def embedding(
         self, cohort: Cohort, obs: pd.DataFrame, rows: Any = None, *, unseen: bool = False
@@ -169,7 +179,7 @@ class VaeModel:
                 grown[: len(state[name])] = state[name]
                 state[name] = grown
         network.load_state_dict(state)
-        place = self.place.with_leaves(len(tree.leaves) - len(self.tree.leaves))
+        place = self.place.with_nodes(self.network.n_nodes, network.n_nodes)
         return replace(self, network=network.to(device()).eval(), tree=tree, place=place)
 
     def to_tensors(self) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -182,7 +192,7 @@ class VaeModel:
         state = self.network.state_dict()
         tensors = {f"network.{name}": value.cpu().numpy() for name, value in state.items()}
         anchors = {f"anchors.{name}": value for name, value in vars(self.anchors).items()}
-        place = {f"embedding.{name}": value for name, value in vars(self.place).items()}
+        place = {f"embedding.{name}": value for name, value in self.place.to_tensors().items()}
         return config, {**tensors, **anchors, **place, "mean_scaled_G": self.mean_scaled_G}
 
     @classmethod
@@ -201,8 +211,13 @@ class VaeModel:
         )
         names = ("latent", "embedding", "leaf", "distance", "noise")
         anchors = Anchors(*(tensors[f"anchors.{name}"] for name in names))
-        parts = ("centre_G", "loadings_GD", "residual_NG")
-        place = Embedding(*(tensors[f"embedding.{name}"] for name in parts))
+        place = Embedding.from_tensors(
+            {
+                name.removeprefix("embedding."): value
+                for name, value in tensors.items()
+                if name.startswith("embedding.")
+            }
+        )
         network.eval()
         network.to(device())
         return cls(network, space, tree, anchors, tensors["mean_scaled_G"], place)

@@ -35,9 +35,9 @@ class CohortMinibatches:
     def __len__(self) -> int:
         return self._counts.shape[0]
 
-    def leaves(self) -> Any:
-        """(S,) number of each observation's leaf, -1 where unknown."""
-        return self._nodes[:, -1].numpy()
+    def nodes(self, observations: Any) -> Any:
+        """(observations, levels) numbers of their nodes, -1 where unknown."""
+        return self._nodes[observations].numpy()
 
     def measured(self) -> Tensor:
         """(G,) 1 for genes that every deposit of the cohort measured."""

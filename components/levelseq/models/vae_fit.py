@@ -19,10 +19,11 @@ from levelseq.models.networks import ConditionalVAE
 from levelseq.models.threads import one_thread
 from levelseq.models.training import Checkpoints, TrainingPlan, train_network
 
-__all__ = ["VaeSettings", "fit_vae", "plan_training"]
+__all__ = ["VaeSettings", "fit_vae", "plan_latent", "plan_training"]
 
 CELLS_SEEN = 150_000
-EPOCHS = (10, 200)
+EPOCHS = (10, 60)
+LATENT = (10, 30)
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,21 @@ def plan_training(
     return plan, reasons
 
 
+def plan_latent(n_cells: int, n_genes: int) -> tuple[int, str]:
+    """Dimensions of the latent space, and why so many.
+
+    Ten for a thousand cells, five more for each tenfold; between 10 and 30, and fewer than genes.
+    More than the cells can fill hold noise, which blurs small differences between types.
+    """
+    by_cells = round(5 * np.log10(max(n_cells, 1)) - 5)
+    n_latent = int(np.clip(by_cells, *LATENT))
+    reason = f"{n_latent} latent dimensions: 10 for 1,000 cells, 5 more for each tenfold, at most 30"
+    if n_latent >= n_genes:
+        n_latent = max(2, n_genes // 2)
+        reason = f"{n_latent} latent dimensions: half of {n_genes} genes"
+    return n_latent, reason
+
+
 def fit_vae(
     cohort: Cohort,
     space: GeneSpace,
@@ -75,15 +91,16 @@ def fit_vae(
             settings.n_latent,
             settings.dropout,
         ).to(device())
-        minibatches = CohortMinibatches(counts, tree.node_codes(obs))
+        nodes = tree.node_codes(obs)
+        minibatches = CohortMinibatches(counts, nodes)
         progress = train_network(network, minibatches, plan, checkpoints)
         mean_scaled = _mean_scaled(minibatches, len(obs), len(space.variable))
         chosen = Anchors.choose(len(obs), plan.seed)
-        place = Embedding.fit(network, space, minibatches, chosen, len(tree.leaves))
-        unanchored = VaeModel(network, space, tree, Anchors.none(), mean_scaled, place)
         latent = np.concatenate(
             [encoded(network, minibatches, part)[1].cpu().numpy() for part in blocks(chosen)]
         )
+        place = Embedding.fit(latent, nodes[chosen], network.n_nodes, plan.seed)
+        unanchored = VaeModel(network, space, tree, Anchors.none(), mean_scaled, place)
         noise = _noise(unanchored, minibatches, chosen, plan.seed)
         leaf = tree.leaf_codes(obs)[chosen]
         anchors = Anchors.of(latent, unanchored.embed(minibatches, chosen), leaf, noise)

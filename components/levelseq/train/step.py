@@ -20,7 +20,7 @@ from levelseq.models.classical_fit import fit_classical
 from levelseq.models.history import unseen_history
 from levelseq.models.mapping import largest_leaf
 from levelseq.models.saving import MODEL, SCHEMA, Model, save_model
-from levelseq.models.vae_fit import VaeSettings, fit_vae, plan_training
+from levelseq.models.vae_fit import VaeSettings, fit_vae, plan_latent, plan_training
 from levelseq.normalize.state import read_state
 from levelseq.progress import notice, stage
 from levelseq.store import join, open_store
@@ -106,10 +106,13 @@ def _fit(
         patience=params.patience,
         seed=params.seed,
     )
-    settings = VaeSettings(params.n_latent, params.n_hidden, params.dropout)
+    n_latent, why = plan_latent(cohort.manifest["n_obs"], len(space.variable))
+    if params.n_latent:
+        n_latent, why = params.n_latent, f"{params.n_latent} latent dimensions, as asked"
+    settings = VaeSettings(n_latent, params.n_hidden, params.dropout)
     vae, metrics = fit_vae(cohort, space, tree, settings, plan, checkpoints)
     stage("train", "trained", steps=metrics["steps"], best_step=metrics["best_step"])
-    return vae, {**metrics, "reasons": [reason, *reasons]}
+    return vae, {**metrics, "reasons": [reason, why, *reasons]}
 
 
 def _varying_tree(cohort: Cohort) -> BatchTree:

@@ -81,10 +81,10 @@ def binomial(n: int, threshold: int, state: Any) -> Any:
     if n <= _AT_ONCE:
         word = next_word(state)
         # No loop and no jump: how many trials there are cannot be foretold.
-        found = np.int64(np.int64(word & _LOW) < threshold) & (n > 0)
-        found += np.int64(np.int64((word >> _16) & _LOW) < threshold) & (n > 1)
-        found += np.int64(np.int64((word >> _32) & _LOW) < threshold) & (n > 2)
-        found += np.int64(np.int64(word >> _48) < threshold) & (n > 3)
+        found = int(np.int64(word & _LOW) < threshold) & int(n > 0)
+        found += int(np.int64((word >> _16) & _LOW) < threshold) & int(n > 1)
+        found += int(np.int64((word >> _32) & _LOW) < threshold) & int(n > 2)
+        found += int(np.int64(word >> _48) < threshold) & int(n > 3)
         return found, state
     undecided, found = n, 0
     for digit in range(_DIGITS - 1, -1, -1):

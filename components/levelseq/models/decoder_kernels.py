@@ -84,10 +84,11 @@ def _fill(theta_G: F32, lgamma_KG: F32, slope_KG: F32) -> None:
 
 def gamma_tables(log_theta_G: F32) -> GammaTables:
     """The tables of a vector of log(theta)."""
-    theta_G = np.exp(log_theta_G)
+    theta_G: F32 = np.exp(log_theta_G)
+    inverse_G: F32 = _ONE / theta_G
     tables = np.zeros((2, SMALL, len(theta_G)), np.float32)
     _fill(theta_G, tables[0], tables[1])
-    return GammaTables(theta_G, 1 / theta_G, tables[0], tables[1])
+    return GammaTables(theta_G, inverse_G, tables[0], tables[1])
 
 
 @kernel
@@ -145,7 +146,7 @@ def _of_counts(
         slope_G[g] -= less
         change -= less
         log_N[i] = r
-        k = np.int32(x) - 1
+        k = int(x) - 1
         if k >= SMALL:
             more = _of_large_count(x, tables.theta_G[g])
             large += more[0]

@@ -8,7 +8,6 @@ than the arithmetic.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 import torch
@@ -70,7 +69,8 @@ class FlatAdam:
         if self._value.device.type == "cpu":
             vectors = (self._value, self._slope, self._mean, self._square, self._precision)
             numbers = np.array([rate, 1 / root, b1, b2, self._eps], dtype=np.float32)
-            _step(*(vector.numpy() for vector in vectors), numbers)
+            value, slope, mean, square, precision = (vector.numpy() for vector in vectors)
+            _step(value, slope, mean, square, precision, numbers)
             return
         self._slope.addcmul_(self._precision, self._value)
         self._mean.lerp_(self._slope, 1 - b1)

@@ -7,9 +7,6 @@ time; the derivatives are found on the way, since the loss is one number.
 
 from __future__ import annotations
 
-import contextlib
-import functools
-from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,18 +14,12 @@ import torch
 from torch import Tensor
 
 from levelseq.models.decoder_kernels import CellSums, add_narrow, gamma_tables, loss_and_gradient
+from levelseq.models.products import narrow_products, rounded_products
 from levelseq.models.sparse_minibatches import SparseMinibatch
 
-__all__ = ["narrow_products", "reconstruction_loss"]
+__all__ = ["reconstruction_loss"]
 
 CELLS_AT_ONCE = 256
-
-
-@functools.cache
-def narrow_products() -> bool:
-    """Whether the processor multiplies matrices of bfloat16 several times faster than float32."""
-    able = torch.cpu.get_capabilities()
-    return bool(able.get("amx_bf16") or able.get("avx512_bf16"))
 
 
 def reconstruction_loss(
@@ -91,7 +82,7 @@ class _Reconstruction(torch.autograd.Function):
         return torch.tensor(found.loss)
 
     @staticmethod
-    def backward(ctx: Any, slope: Tensor) -> Any:  # type: ignore[override]
+    def backward(ctx: Any, slope: Tensor) -> Any:
         found, hidden_BH, weight_GH, sum_GH = ctx.kept
         factor = float(slope)
         hidden = found.slope_BG @ weight_GH
@@ -102,11 +93,13 @@ class _Reconstruction(torch.autograd.Function):
             else:
                 sum_GH.add_(weight, alpha=factor)
             weight = None
-        slopes = (hidden.float(), weight, found.table_PG, found.log_theta_G)
-        scaled = (
-            None if s is None else s.float() * factor if factor != 1 else s.float() for s in slopes
-        )
+        slopes = (hidden, weight, found.table_PG, found.log_theta_G)
+        scaled = (None if part is None else _times(factor, part) for part in slopes)
         return (*scaled, None, None, None)
+
+
+def _times(factor: float, part: Tensor) -> Tensor:
+    return part.float() if factor == 1 else part.float() * factor
 
 
 def _through(
@@ -119,10 +112,8 @@ def _through(
 ) -> _Found:
     n_cells, n_genes = len(hidden_BH), len(weight_GH)
     tables = gamma_tables(log_theta_G.numpy())
-    sums = CellSums(
-        *(np.zeros(n_genes, np.float32) for _ in range(3)),
-        np.zeros(table_PG.shape, np.float32),
-    )
+    log_G, slope_G, gamma_G = np.zeros((3, n_genes), np.float32)
+    sums = CellSums(log_G, slope_G, gamma_G, np.zeros(table_PG.shape, np.float32))
     slope_BG = torch.empty(n_cells, n_genes, dtype=torch.bfloat16 if narrow else torch.float32)
     # The kernel is compiled for both; the one that it does not write to holds no cell.
     wide, short = np.empty((0, n_genes), np.float32), np.empty((0, n_genes), np.uint16)
@@ -132,7 +123,7 @@ def _through(
     for first in range(0, n_cells, CELLS_AT_ONCE):
         part = slice(first, min(first + CELLS_AT_ONCE, n_cells))
         logits_BG = logits[: part.stop - first]
-        with _products(narrow):
+        with rounded_products(narrow):
             torch.mm(hidden_BH[part], weight_GH.t(), out=logits_BG)
         starts_B = batch.starts_B[first : part.stop + 1]
         loss += loss_and_gradient(
@@ -152,15 +143,3 @@ def _through(
     log_theta = torch.from_numpy((logs_G - sums.slope_G - sums.gamma_G) / n_cells)
     loss = (loss + float(logs_G.sum(dtype=np.float64))) / n_cells
     return _Found(loss, slope_BG, torch.from_numpy(sums.table_PG), log_theta)
-
-
-@contextlib.contextmanager
-def _products(narrow: bool) -> Iterator[None]:
-    """Whether products of float32 matrices may round their factors to bfloat16."""
-    setting: Any = torch.backends.mkldnn.matmul
-    before = setting.fp32_precision
-    setting.fp32_precision = "bf16" if narrow else "ieee"
-    try:
-        yield
-    finally:
-        setting.fp32_precision = before

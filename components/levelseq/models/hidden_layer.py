@@ -84,7 +84,7 @@ class _Layer(torch.autograd.Function):
         return out_BH
 
     @staticmethod
-    def backward(ctx: Any, slope_BH: Tensor) -> Any:  # type: ignore[override]
+    def backward(ctx: Any, slope_BH: Tensor) -> Any:
         place_B, norm, normal_BH, n_paths = ctx.kept
         out_BH, given_BI, map_HI = ctx.saved_tensors
         answer_BH = torch.empty_like(out_BH)
@@ -99,7 +99,9 @@ class _Layer(torch.autograd.Function):
 
 def _running(norm: nn.BatchNorm1d) -> tuple[F32, F32, Any, np.float32, np.float32]:
     mean, variance, batches = norm.running_mean, norm.running_var, norm.num_batches_tracked
-    assert mean is not None and variance is not None and batches is not None
+    assert mean is not None
+    assert variance is not None
+    assert batches is not None
     momentum = np.float32(norm.momentum or 0.0)
     return mean.numpy(), variance.numpy(), batches.numpy(), momentum, np.float32(norm.eps)
 

@@ -110,6 +110,7 @@ class ConditionalVAE(nn.Module):
         self.gene_nodes = NodeEffects(n_nodes, n_genes, prior_sd=0.5)
         self.log_theta_G = nn.Parameter(torch.zeros(n_genes))
         self.dropout = nn.Dropout(dropout)
+        self._latest_paths: tuple[Tensor | None, Tensor] = None, torch.empty(0)
 
     def encode(self, scaled_BG: Tensor, node_BL: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and log-variance (B, Z) of the latent state.
@@ -180,7 +181,10 @@ class ConditionalVAE(nn.Module):
         if isinstance(batch, Minibatch):
             reconstruction, divergence = self.losses(batch, sampled=sampled)
             return reconstruction.mean(), divergence.mean()
-        path_PN = paths(batch.node_PL, self.n_nodes)
+        if self._latest_paths[0] is not batch.node_PL:
+            # Most minibatches of a cohort have all its paths, in one and the same tensor.
+            self._latest_paths = batch.node_PL, paths(batch.node_PL, self.n_nodes)
+        path_PN = self._latest_paths[1]
         effect_PG = self.gene_nodes(path_PN)
         factor_PG = torch.exp(-effect_PG.detach())
         h = first_layer(batch, factor_PG, self.encoder_in.weight, self.encoder_in.bias)

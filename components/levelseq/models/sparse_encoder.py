@@ -65,7 +65,7 @@ class _FirstLayer(torch.autograd.Function):
         return hidden_BH
 
     @staticmethod
-    def backward(ctx: Any, slope_BH: Tensor) -> Any:  # type: ignore[override]
+    def backward(ctx: Any, slope_BH: Tensor) -> Any:
         batch, value_N, n_genes, sum_HG = ctx.kept
         slope = slope_BH.contiguous()
         given = sum_HG is not None and sum_HG.t().is_contiguous()

@@ -118,7 +118,7 @@ def _draw(
         first, n = starts_S[row], starts_B[b + 1] - to
         inverse = np.float32(1.0 / size_factor_S[row])
         state = stream(seed, step, b)
-        threshold = LEAST_SHARE + np.int64(next_word(state) & np.uint64(LEAST_SHARE - 1))
+        threshold = LEAST_SHARE + int(next_word(state) & np.uint64(LEAST_SHARE - 1))
         if not whole:
             inverse *= np.float32(65536.0 / threshold)
         library = 0.0
@@ -127,7 +127,7 @@ def _draw(
             library += count
             gene_N[to + i] = genes[first + i]
             count_N[to + i] = count
-            kept = np.int64(count)
+            kept = int(count)
             if not whole:
                 kept, state = binomial(kept, threshold, state)
             shown_N[to + i] = np.float32(kept) * inverse if not whole else count * inverse

@@ -14,6 +14,7 @@ from levelseq.cohort.loader import GeneCounts
 from levelseq.cohort.sampler import EpochSampler
 from levelseq.errors import BadInput
 from levelseq.models.checkpoint import StoreCheckpoints
+from levelseq.models.flat_adam import FlatAdam
 from levelseq.models.minibatches import CohortMinibatches
 from levelseq.models.networks import ConditionalVAE
 from levelseq.models.saving import read_metrics
@@ -38,9 +39,7 @@ class DyingAfter(StoreCheckpoints):
         super().__init__(open_store(str(folder)), 0.0)
         self.step = step
 
-    def save(
-        self, network: ConditionalVAE, optimizer: torch.optim.Adam, progress: Progress
-    ) -> None:
+    def save(self, network: ConditionalVAE, optimizer: FlatAdam, progress: Progress) -> None:
         super().save(network, optimizer, progress)
         if progress.step >= self.step:
             raise Killed

@@ -8,6 +8,7 @@ import time
 import torch
 from safetensors.torch import load, save
 
+from levelseq.models.flat_adam import FlatAdam
 from levelseq.models.networks import ConditionalVAE
 from levelseq.models.training import Progress
 from levelseq.store import Store
@@ -34,14 +35,11 @@ class StoreCheckpoints:
         """Whether it is time to save."""
         return time.monotonic() - self._saved_at >= self._seconds
 
-    def save(
-        self, network: ConditionalVAE, optimizer: torch.optim.Adam, progress: Progress
-    ) -> None:
+    def save(self, network: ConditionalVAE, optimizer: FlatAdam, progress: Progress) -> None:
         """Write one checkpoint and remove those before the last two."""
         tensors = {f"network.{k}": v.contiguous() for k, v in network.state_dict().items()}
-        tensors |= {f"best.{k}": v for k, v in progress.best_weights.items()}
-        for number, values in optimizer.state_dict()["state"].items():
-            tensors |= {f"adam.{number}.{k}": torch.as_tensor(v) for k, v in values.items()}
+        tensors |= {f"best.{k}": v.contiguous() for k, v in progress.best_weights.items()}
+        tensors |= {f"adam.{k}": v for k, v in optimizer.state().items()}
         name = f"{progress.step:08d}"
         self._store.put(f"{name}/state.safetensors", save(tensors))
         self._store.put(f"{name}/progress.json", json.dumps(progress.as_json()).encode())
@@ -49,7 +47,7 @@ class StoreCheckpoints:
             self._store.delete_folder(old)
         self._saved_at = time.monotonic()
 
-    def load(self, network: ConditionalVAE, optimizer: torch.optim.Adam) -> Progress | None:
+    def load(self, network: ConditionalVAE, optimizer: FlatAdam) -> Progress | None:
         """Go on from the newest whole checkpoint, if there is one."""
         whole = self._whole()
         if not whole:
@@ -58,12 +56,7 @@ class StoreCheckpoints:
         tensors = load(self._store.get(f"{whole[-1]}/state.safetensors"))
         network.load_state_dict(_below(tensors, "network."))
         progress.best_weights = _below(tensors, "best.")
-        state = optimizer.state_dict()
-        moments: dict[int, dict[str, torch.Tensor]] = {}
-        for name, value in _below(tensors, "adam.").items():
-            number, _, key = name.partition(".")
-            moments.setdefault(int(number), {})[key] = value
-        optimizer.load_state_dict({**state, "state": moments})
+        optimizer.load_state(_below(tensors, "adam."))
         return progress
 
     def remove(self) -> None:

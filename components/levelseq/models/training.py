@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import gc
+import math
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from typing import Any, Protocol
 
@@ -11,17 +15,21 @@ from torch import Tensor
 
 from levelseq.cohort.sampler import EpochSampler
 from levelseq.errors import BadInput
+from levelseq.models.flat_adam import FlatAdam
 from levelseq.models.networks import ConditionalVAE, Minibatch
+from levelseq.models.sparse_minibatches import SparseMinibatch
 
 __all__ = ["Minibatches", "Progress", "TrainingPlan", "split", "train_network"]
 
 
 class Minibatches(Protocol):
-    """Gives the tensors of any observations."""
+    """Gives any observations in the form that the network's losses take."""
 
     def __len__(self) -> int: ...
 
-    def tensors(self, observations: Any, thinning: np.random.Generator | None = None) -> Minibatch:
+    def for_losses(
+        self, observations: Any, thinned_by: tuple[int, int] | None = None
+    ) -> Minibatch | SparseMinibatch:
         """What the network is shown of the observations; the encoder's counts thinned if asked."""
         ...
 
@@ -29,7 +37,7 @@ class Minibatches(Protocol):
 class Checkpoints(Protocol):
     """Where the loop's progress is kept between two lives of the process."""
 
-    def load(self, network: ConditionalVAE, optimizer: torch.optim.Adam) -> Progress | None:
+    def load(self, network: ConditionalVAE, optimizer: FlatAdam) -> Progress | None:
         """Put network and optimizer back where they were; None if nothing was kept."""
         ...
 
@@ -37,9 +45,7 @@ class Checkpoints(Protocol):
         """Whether it is time to save."""
         ...
 
-    def save(
-        self, network: ConditionalVAE, optimizer: torch.optim.Adam, progress: Progress
-    ) -> None:
+    def save(self, network: ConditionalVAE, optimizer: FlatAdam, progress: Progress) -> None:
         """Keep all that the loop needs to go on."""
         ...
 
@@ -98,16 +104,19 @@ def train_network(
     """
     fitted, held_out = split(len(minibatches), plan.seed)
     sampler = EpochSampler(fitted, plan.batch_size, plan.seed)
-    optimizer = torch.optim.Adam(network.parameters(), lr=plan.learning_rate, eps=0.01)
+    precisions = {name: value / len(minibatches) for name, value in network.precisions().items()}
+    optimizer = FlatAdam(network, precisions, plan.learning_rate, eps=0.01)
     progress = (checkpoints.load(network, optimizer) if checkpoints else None) or Progress()
     while progress.step < plan.steps and not _patience_is_over(progress, plan, sampler):
         network.train()
-        for step in range(progress.step, progress.step + sampler.steps_per_epoch):
-            _train_step(network, optimizer, minibatches, sampler.minibatch(step), step, plan)
+        with _old_objects_left_alone():
+            for step in range(progress.step, progress.step + sampler.steps_per_epoch):
+                _train_step(network, optimizer, minibatches, sampler.minibatch(step), step, plan)
         progress.step += sampler.steps_per_epoch
         _keep_the_best(progress, network, held_out_loss(network, minibatches, held_out), plan)
         if checkpoints and checkpoints.due():
             checkpoints.save(network, optimizer, progress)
+    optimizer.release()
     network.load_state_dict(progress.best_weights)
     network.eval()
     return progress
@@ -119,35 +128,53 @@ def held_out_loss(network: ConditionalVAE, minibatches: Minibatches, observation
     total = 0.0
     with torch.no_grad():
         for part in np.array_split(observations, max(1, len(observations) // 1024)):
-            reconstruction, divergence = network.losses(minibatches.tensors(part), sampled=False)
-            total += float((reconstruction + divergence).sum())
+            batch = minibatches.for_losses(part)
+            reconstruction, divergence = network.mean_losses(batch, sampled=False)
+            total += float(reconstruction + divergence) * len(part)
     return total / len(observations)
 
 
 def _train_step(
     network: ConditionalVAE,
-    optimizer: torch.optim.Adam,
+    optimizer: FlatAdam,
     minibatches: Minibatches,
     observations: Any,
     step: int,
     plan: TrainingPlan,
 ) -> None:
-    torch.manual_seed(plan.seed * 1_000_003 + step)
+    _seed(plan.seed * 1_000_003 + step)
     done = min(1.0, step / plan.steps)
-    for group in optimizer.param_groups:
-        group["lr"] = plan.learning_rate * (0.05 + 0.95 * (1 + np.cos(np.pi * done)) / 2)
-    batch = minibatches.tensors(observations, np.random.default_rng([plan.seed, step]))
-    reconstruction, divergence = network.losses(batch, sampled=True)
+    share = 0.05 + 0.95 * (1 + math.cos(math.pi * done)) / 2
+    optimizer.learning_rate = plan.learning_rate * share
+    batch = minibatches.for_losses(observations, (plan.seed, step))
+    reconstruction, divergence = network.mean_losses(batch, sampled=True)
     kl_weight = min(1.0, (step + 1) / max(1, plan.warmup_steps))
-    loss = (reconstruction + kl_weight * divergence).mean() + network.penalty() / len(minibatches)
+    loss = reconstruction + kl_weight * divergence
     if not torch.isfinite(loss):
         raise BadInput(
             f"the training loss is {loss.item()} at step {step}",
             do="look for cells with extreme counts, or lower --learning-rate",
         )
-    optimizer.zero_grad()
     loss.backward()  # type: ignore[no-untyped-call]
     optimizer.step()
+
+
+@contextlib.contextmanager
+def _old_objects_left_alone() -> Iterator[None]:
+    """The garbage collector looks at new objects only: libraries' would take a tenth of a step."""
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
+
+
+def _seed(seed: int) -> None:
+    """As torch.manual_seed, which takes most of a millisecond where there is no accelerator."""
+    if torch.cuda.is_available():
+        torch.manual_seed(seed)
+    else:
+        torch.default_generator.manual_seed(seed)
 
 
 def split(n: int, seed: int) -> tuple[Any, Any]:

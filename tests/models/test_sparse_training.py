@@ -11,7 +11,7 @@ import torch
 from scipy.stats import binom
 from torch import nn
 
-from levelseq.models.binomial_kernels import binomial, stream
+from levelseq.models.binomial_kernels import stream, thinned
 from levelseq.models.flat_adam import FlatAdam
 from levelseq.models.fused_decoder import reconstruction_loss
 from levelseq.models.hidden_layer import normalized_layer
@@ -156,15 +156,12 @@ def test_adam_is_torchs_with_the_priors_slope() -> None:
 
 @pytest.mark.parametrize("n", [1, 3, 4, 5, 70, 1000])
 def test_thinning_is_binomial(n: int) -> None:
-    threshold, state, draws = 45_000, stream(1, 2, 3), []
-    for _ in range(4000):
-        draw, state = binomial(n, threshold, state)
-        # Called from outside, the state comes back as a number of Python's.
-        state = np.uint64(state)
-        draws.append(draw)
+    threshold, kept = 45_000, np.empty(20_000, np.float32)
+    thinned(np.full(20_000, n, np.float32), threshold, stream(1, 2, 3), kept)
     p = threshold / 65536
-    assert np.mean(draws) == pytest.approx(n * p, abs=4 * (n * p * (1 - p) / 4000) ** 0.5)
-    assert np.var(draws) == pytest.approx(binom.var(n, p), rel=0.15)
+    assert kept.mean() == pytest.approx(n * p, abs=4 * (n * p * (1 - p) / len(kept)) ** 0.5)
+    assert kept.var() == pytest.approx(binom.var(n, p), rel=0.06)
+    assert abs(np.corrcoef(kept[1:], kept[:-1])[0, 1]) < 0.03
 
 
 def test_what_is_drawn_depends_on_seed_and_step_alone() -> None:

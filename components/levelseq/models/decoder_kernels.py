@@ -92,7 +92,7 @@ def _of_counts(
     """Put the counts' part on top; what it adds to the sum of the derivatives, and to the loss."""
     change, loss, large = _ZERO, _ZERO, 0.0
     for i in range(len(gene_N)):
-        g, x = gene_N[i], x_N[i]
+        g, x = np.uint32(gene_N[i]), x_N[i]
         r = slope_G[g] * tables.inverse_G[g]
         less = x * (_ONE - r)
         slope_G[g] -= less

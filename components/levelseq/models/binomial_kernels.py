@@ -13,10 +13,13 @@ import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
+from numpy.typing import NDArray
 
 from levelseq.normalize.compiled import kernel
 
-__all__ = ["binomial", "next_word", "stream"]
+__all__ = ["next_word", "stream", "thinned"]
+
+F32 = NDArray[np.float32]
 
 _DIGITS = 16
 _STEP = np.uint64(0x9E3779B97F4A7C15)
@@ -27,6 +30,7 @@ _LOW = np.uint64(0xFFFF)
 _ALL = np.uint64(0xFFFFFFFFFFFFFFFF)
 _WORD = 64
 _AT_ONCE = 4
+_ZERO, _ONE = np.float32(0.0), np.float32(1.0)
 
 
 def _population_count(context: Any, word: Any) -> Any:
@@ -69,23 +73,40 @@ def stream(seed: int, step: int, row: int) -> Any:
 
 
 @kernel
-def binomial(n: int, threshold: int, state: Any) -> Any:
-    """Successes among n trials, and the state after them.
+def thinned(count_N: F32, threshold: int, state: Any, kept_N: F32) -> None:
+    """A binomial draw for each count: how many of it are kept.
 
     Args:
-        n: trials.
-        threshold: the probability times 65,536, at most 65,535.
+        count_N: counts, whole numbers.
+        threshold: the probability of keeping one times 65,536, at most 65,535.
         state: of the random words.
+        kept_N: the answer.
     """
-    state += _STEP
-    if n <= _AT_ONCE:
-        word = next_word(state)
-        # No loop and no jump: how many trials there are cannot be foretold.
-        found = int(np.int64(word & _LOW) < threshold) & int(n > 0)
-        found += int(np.int64((word >> _16) & _LOW) < threshold) & int(n > 1)
-        found += int(np.int64((word >> _32) & _LOW) < threshold) & int(n > 2)
-        found += int(np.int64(word >> _48) < threshold) & int(n > 3)
-        return found, state
+    n = len(count_N)
+    # Draws of small counts have no loop and no jump, so that many are done at once.
+    for i in range(n):
+        kept_N[i] = _of_four(next_word(state + np.uint64(i) * _STEP), count_N[i], threshold)
+    state += np.uint64(n) * _STEP
+    for i in range(n):
+        if count_N[i] > _AT_ONCE:
+            kept, state = _of_many(int(count_N[i]), threshold, state)
+            kept_N[i] = kept
+
+
+@kernel
+def _of_four(word: Any, count: Any, threshold: int) -> Any:
+    """Successes among up to four trials, from 16 bits of a word each."""
+    found = _ZERO
+    found += _ONE if (np.int64(word & _LOW) < threshold) & (count > 0) else _ZERO
+    found += _ONE if (np.int64((word >> _16) & _LOW) < threshold) & (count > 1) else _ZERO
+    found += _ONE if (np.int64((word >> _32) & _LOW) < threshold) & (count > 2) else _ZERO
+    found += _ONE if (np.int64(word >> _48) < threshold) & (count > 3) else _ZERO
+    return found
+
+
+@kernel
+def _of_many(n: int, threshold: int, state: Any) -> Any:
+    """Successes among n trials, and the state after them."""
     undecided, found = n, 0
     for digit in range(_DIGITS - 1, -1, -1):
         ones, left = 0, undecided

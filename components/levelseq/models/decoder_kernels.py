@@ -1,7 +1,7 @@
 """Kernels of the negative binomial loss and its gradient, from logits to logits.
 
-Shapes: B cells of a block, G genes, P distinct paths through the batch tree, K small counts. Counts
-are sparse: most are zero, and what a count adds to the terms of a zero is put on top.
+Shapes: B cells of a block, G genes, P distinct paths through the batch tree. Counts are
+sparse: most are zero, and what a count adds to the terms of a zero is put on top.
 
 With mu = library * share, t = mu / theta and r = t / (1 + t), a cell and gene lose
 theta log(1 + t) - x log r - (lgamma(x + theta) - lgamma(theta)), and the derivative by log(mu) is
@@ -23,37 +23,18 @@ from levelseq.models.float32_kernels import (
     log32,
     of_bfloat16,
 )
-from levelseq.normalize.compiled import kernel
-from levelseq.normalize.fast_log import fast_log
+from levelseq.models.gamma_tables import SMALL, GammaTables, of_large_count
 
-__all__ = ["SMALL", "CellSums", "GammaTables", "add_narrow", "gamma_tables", "loss_and_gradient"]
+__all__ = ["CellSums", "add_narrow", "loss_and_gradient"]
 
 F32 = NDArray[np.float32]
-F64 = NDArray[np.float64]
 
-SMALL = 8
-"""Counts up to this have their gamma functions in a table."""
 _ONE = np.float32(1.0)
 _ZERO = np.float32(0.0)
 _FEWEST = np.float32(1e-30)
 _FULL = np.float32(1e19)
 """A product from which the logarithm is taken: another factor as large still has a number."""
 _FINITE = np.float32(3e38)
-
-
-class GammaTables(NamedTuple):
-    """What theta gives to all cells.
-
-    Attributes:
-        theta_G, inverse_G: theta, one over it.
-        lgamma_KG: lgamma(x + theta) - lgamma(theta) for counts 1 to SMALL.
-        slope_KG: theta times its derivative.
-    """
-
-    theta_G: F32
-    inverse_G: F32
-    lgamma_KG: F32
-    slope_KG: F32
 
 
 class CellSums(NamedTuple):
@@ -70,35 +51,6 @@ class CellSums(NamedTuple):
     slope_G: F32
     gamma_G: F32
     table_PG: F32
-
-
-@float_kernel
-def _fill(theta_G: F32, lgamma_KG: F32, slope_KG: F32) -> None:
-    for k in range(SMALL):
-        before, more = max(k - 1, 0), np.float32(k)
-        for g in range(len(theta_G)):
-            up = theta_G[g] + more
-            lgamma_KG[k, g] = lgamma_KG[before, g] + log32(up)
-            slope_KG[k, g] = slope_KG[before, g] + theta_G[g] / up
-
-
-def gamma_tables(log_theta_G: F32) -> GammaTables:
-    """The tables of a vector of log(theta)."""
-    theta_G: F32 = np.exp(log_theta_G)
-    inverse_G: F32 = _ONE / theta_G
-    tables = np.zeros((2, SMALL, len(theta_G)), np.float32)
-    _fill(theta_G, tables[0], tables[1])
-    return GammaTables(theta_G, inverse_G, tables[0], tables[1])
-
-
-@kernel
-def _stirling(z: float) -> tuple[float, float]:
-    """Logarithm of the gamma function and its derivative, from 8 on, without a constant."""
-    log_z, inverse = fast_log(z), 1.0 / z
-    square = inverse * inverse
-    series = inverse * (1 / 12 - square * (1 / 360 - square * (1 / 1260 - square / 1680)))
-    slopes = square * (1 / 12 - square * (1 / 120 - square * (1 / 252 - square / 240)))
-    return (z - 0.5) * log_z - z + series, log_z - 0.5 * inverse - slopes
 
 
 @float_kernel
@@ -140,7 +92,7 @@ def _of_counts(
     """Put the counts' part on top; what it adds to the sum of the derivatives, and to the loss."""
     change, loss, large = _ZERO, _ZERO, 0.0
     for i in range(len(gene_N)):
-        g, x = gene_N[i], x_N[i]
+        g, x = np.uint32(gene_N[i]), x_N[i]
         r = slope_G[g] * tables.inverse_G[g]
         less = x * (_ONE - r)
         slope_G[g] -= less
@@ -148,7 +100,7 @@ def _of_counts(
         log_N[i] = r
         k = int(x) - 1
         if k >= SMALL:
-            more = _of_large_count(x, tables.theta_G[g])
+            more = of_large_count(x, tables.theta_G[g])
             large += more[0]
             gamma_G[g] += np.float32(more[1])
             k = SMALL - 1
@@ -158,13 +110,6 @@ def _of_counts(
     for i in range(len(gene_N)):
         loss -= x_N[i] * log32(larger(log_N[i], _FEWEST))
     return change, np.float64(loss) - large
-
-
-@kernel
-def _of_large_count(x: float, theta: float) -> tuple[float, float]:
-    """lgamma(x + theta) - lgamma(SMALL + theta), and theta times its derivative by theta."""
-    above, below = _stirling(x + np.float64(theta)), _stirling(SMALL + np.float64(theta))
-    return above[0] - below[0], theta * (above[1] - below[1])
 
 
 @float_kernel

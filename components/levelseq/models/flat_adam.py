@@ -67,10 +67,15 @@ class FlatAdam:
         rate = self.learning_rate / (1 - b1**self._steps)
         root = (1 - b2**self._steps) ** 0.5
         if self._value.device.type == "cpu":
-            vectors = (self._value, self._slope, self._mean, self._square, self._precision)
             numbers = np.array([rate, 1 / root, b1, b2, self._eps], dtype=np.float32)
-            value, slope, mean, square, precision = (vector.numpy() for vector in vectors)
-            _step(value, slope, mean, square, precision, numbers)
+            _step(
+                self._value.numpy(),
+                self._slope.numpy(),
+                self._mean.numpy(),
+                self._square.numpy(),
+                self._precision.numpy(),
+                numbers,
+            )
             return
         self._slope.addcmul_(self._precision, self._value)
         self._mean.lerp_(self._slope, 1 - b1)

@@ -13,7 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from levelseq.models.decoder_kernels import CellSums, add_narrow, gamma_tables, loss_and_gradient
+from levelseq.models.decoder_kernels import CellSums, add_narrow, loss_and_gradient
+from levelseq.models.gamma_tables import gamma_tables
 from levelseq.models.products import narrow_products, rounded_products
 from levelseq.models.sparse_minibatches import SparseMinibatch
 

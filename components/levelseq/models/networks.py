@@ -53,7 +53,7 @@ class NodeEffects(nn.Module):
 
     def forward(self, path_BN: Tensor) -> Tensor:
         """(B, width): the sum of the effects along each cell's path, as `paths` gives it."""
-        return path_BN @ torch.cat(list(self.levels))
+        return path_BN @ torch.cat(tuple(self.levels))
 
 
 def paths(node_BL: Tensor, n_nodes: Sequence[int]) -> Tensor:

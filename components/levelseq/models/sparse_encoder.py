@@ -81,7 +81,7 @@ def _logs(
     for b in range(len(place_B)):
         factor_G = factor_PG[place_B[b]]
         for i in range(starts_B[b], starts_B[b + 1]):
-            value_N[i] = log32(_ONE + shown_N[i] * factor_G[gene_N[i]])
+            value_N[i] = log32(_ONE + shown_N[i] * factor_G[np.uint32(gene_N[i])])
 
 
 @float_kernel

@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from levelseq.models.binomial_kernels import binomial, next_word, stream
+from levelseq.models.binomial_kernels import next_word, stream, thinned
 from levelseq.normalize.compiled import kernel
 
 __all__ = ["Paths", "SparseMinibatch", "drawn"]
@@ -117,18 +117,18 @@ def _draw(
         row, to = observations[b], starts_B[b]
         first, n = starts_S[row], starts_B[b + 1] - to
         inverse = np.float32(1.0 / size_factor_S[row])
-        state = stream(seed, step, b)
-        threshold = LEAST_SHARE + int(next_word(state) & np.uint64(LEAST_SHARE - 1))
-        if not whole:
-            inverse *= np.float32(65536.0 / threshold)
         library = 0.0
         for i in range(n):
             count = data[first + i]
             library += count
             gene_N[to + i] = genes[first + i]
             count_N[to + i] = count
-            kept = int(count)
-            if not whole:
-                kept, state = binomial(kept, threshold, state)
-            shown_N[to + i] = np.float32(kept) * inverse if not whole else count * inverse
+            shown_N[to + i] = count
         library_B[b] = library
+        if not whole:
+            state = stream(seed, step, b)
+            threshold = LEAST_SHARE + int(next_word(state) & np.uint64(LEAST_SHARE - 1))
+            inverse *= np.float32(65536.0 / threshold)
+            thinned(count_N[to : to + n], threshold, next_word(~state), shown_N[to : to + n])
+        for i in range(n):
+            shown_N[to + i] *= inverse

@@ -150,7 +150,7 @@ def _train_step(
     reconstruction, divergence = network.mean_losses(batch, sampled=True)
     kl_weight = min(1.0, (step + 1) / max(1, plan.warmup_steps))
     loss = reconstruction + kl_weight * divergence
-    if not torch.isfinite(loss):
+    if not math.isfinite(loss.item()):
         raise BadInput(
             f"the training loss is {loss.item()} at step {step}",
             do="look for cells with extreme counts, or lower --learning-rate",

@@ -122,9 +122,7 @@ class LatentLevelling:
         pull = np.pad(self.pull_KF, ((0, 0), (0, after[-1] - before[-1])))
         return replace(self, offset_KNZ=np.concatenate(levels, axis=1), pull_KF=pull)
 
-    def with_leaf_of(
-        self, z_SZ: Any, node_L: Ints, n_nodes: Sequence[int]
-    ) -> LatentLevelling:
+    def with_leaf_of(self, z_SZ: Any, node_L: Ints, n_nodes: Sequence[int]) -> LatentLevelling:
         """With one leaf's offsets estimated from its cells, everything else frozen.
 
         Args:

@@ -218,4 +218,4 @@ def _divergence(mean: Tensor, log_variance: Tensor) -> Tensor:
 
 
 def _norm(width: int) -> nn.BatchNorm1d:
-    return nn.BatchNorm1d(width, eps=1e-3, momentum=0.01)
+    return nn.BatchNorm1d(width, eps=1e-3, momentum=0.05)

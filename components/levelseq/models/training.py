@@ -50,6 +50,9 @@ class Checkpoints(Protocol):
         ...
 
 
+RISING = 0.2
+
+
 @dataclass(frozen=True)
 class TrainingPlan:
     """How long and how fast to train, decided before the first step.
@@ -57,7 +60,7 @@ class TrainingPlan:
     Args:
         steps: at most so many minibatches.
         batch_size: observations in a minibatch.
-        learning_rate: of Adam at the start; it falls to a twentieth along a cosine.
+        learning_rate: the highest of Adam's, see `one_cycle`.
         warmup_steps: over which the weight of the KL term rises from 0 to 1.
         patience: epochs without a better held-out loss, after the warm-up, that end training.
         seed: of minibatches, noise and the held-out observations.
@@ -105,7 +108,7 @@ def train_network(
     fitted, held_out = split(len(minibatches), plan.seed)
     sampler = EpochSampler(fitted, plan.batch_size, plan.seed)
     precisions = {name: value / len(minibatches) for name, value in network.precisions().items()}
-    optimizer = FlatAdam(network, precisions, plan.learning_rate, eps=0.01)
+    optimizer = FlatAdam(network, precisions, plan.learning_rate, eps=1e-4)
     progress = (checkpoints.load(network, optimizer) if checkpoints else None) or Progress()
     while progress.step < plan.steps and not _patience_is_over(progress, plan, sampler):
         network.train()
@@ -143,9 +146,7 @@ def _train_step(
     plan: TrainingPlan,
 ) -> None:
     _seed(plan.seed * 1_000_003 + step)
-    done = min(1.0, step / plan.steps)
-    share = 0.05 + 0.95 * (1 + math.cos(math.pi * done)) / 2
-    optimizer.learning_rate = plan.learning_rate * share
+    optimizer.learning_rate = plan.learning_rate * one_cycle(step / plan.steps)
     batch = minibatches.for_losses(observations, (plan.seed, step))
     reconstruction, divergence = network.mean_losses(batch, sampled=True)
     kl_weight = min(1.0, (step + 1) / max(1, plan.warmup_steps))
@@ -157,6 +158,18 @@ def _train_step(
         )
     loss.backward()  # type: ignore[no-untyped-call]
     optimizer.step()
+
+
+def one_cycle(done: float) -> float:
+    """The share of the highest learning rate when a share of the steps is done.
+
+    It rises along a cosine from a twenty-fifth for a fifth of the way, then falls to a thousandth
+    (Smith & Topin 2019): as good a fit as a constant rate gives in two to three times the steps.
+    """
+    if done < RISING:
+        return 0.04 + 0.96 * (1 - math.cos(math.pi * done / RISING)) / 2
+    left = (1 + math.cos(math.pi * min(1.0, (done - RISING) / (1 - RISING)))) / 2
+    return 0.001 + 0.999 * left
 
 
 @contextlib.contextmanager

@@ -24,6 +24,7 @@ __all__ = ["VaeSettings", "fit_vae", "plan_latent", "plan_training"]
 CELLS_SEEN = 150_000
 EPOCHS = (10, 60)
 LATENT = (10, 30)
+WARMUP = 0.3
 
 
 @dataclass(frozen=True)
@@ -47,8 +48,8 @@ def plan_training(
             f"{steps} steps of {batch_size} cells, {epochs:.0f} epochs of {n_cells} cells: "
             f"{CELLS_SEEN:,} cells seen, within {EPOCHS[0]} to {EPOCHS[1]} epochs"
         )
-    warmup = max(1, steps // 2)
-    reasons.append(f"KL weight rises to 1 over {warmup} steps, half of those planned")
+    warmup = max(1, round(WARMUP * steps))
+    reasons.append(f"KL weight rises to 1 over {warmup} steps, {WARMUP:.0%} of those planned")
     plan = TrainingPlan(steps, batch_size, learning_rate, warmup, patience, seed)
     return plan, reasons
 
@@ -61,7 +62,9 @@ def plan_latent(n_cells: int, n_genes: int) -> tuple[int, str]:
     """
     by_cells = round(5 * np.log10(max(n_cells, 1)) - 5)
     n_latent = int(np.clip(by_cells, *LATENT))
-    reason = f"{n_latent} latent dimensions: 10 for 1,000 cells, 5 more for each tenfold, at most 30"
+    reason = (
+        f"{n_latent} latent dimensions: 10 for 1,000 cells, 5 more for each tenfold, at most 30"
+    )
     if n_latent >= n_genes:
         n_latent = max(2, n_genes // 2)
         reason = f"{n_latent} latent dimensions: half of {n_genes} genes"

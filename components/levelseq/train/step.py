@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+import pandas as pd
+
 from levelseq.cohort import (
     BatchTree,
     Cohort,
@@ -14,7 +17,7 @@ from levelseq.cohort import (
     why_classical,
 )
 from levelseq.cohort.gene_space import GeneSpace
-from levelseq.errors import BadInput
+from levelseq.errors import BadInput, BadOption
 from levelseq.models.checkpoint import StoreCheckpoints
 from levelseq.models.classical_fit import fit_classical
 from levelseq.models.history import unseen_history
@@ -96,6 +99,10 @@ def _fit(
     kind, reason = _choose_class(params, cohort)
     notice("train", reason)
     if kind == "classical":
+        if params.use_labels:
+            raise BadOption(
+                "labels have no part in a classical model", where="--use-labels", do="leave it out"
+            )
         model, metrics = fit_classical(cohort, space, tree, sizes, params.seed)
         return model, {**metrics, "reasons": [reason]}
     plan, reasons = plan_training(
@@ -110,9 +117,24 @@ def _fit(
     if params.n_latent:
         n_latent, why = params.n_latent, f"{params.n_latent} latent dimensions, as asked"
     settings = VaeSettings(n_latent, params.n_hidden, params.dropout)
-    vae, metrics = fit_vae(cohort, space, tree, settings, plan, checkpoints)
+    labels = _labels(cohort) if params.use_labels else None
+    vae, metrics = fit_vae(cohort, space, tree, settings, plan, checkpoints, labels)
     stage("train", "trained", steps=metrics["steps"], best_step=metrics["best_step"])
     return vae, {**metrics, "reasons": [reason, why, *reasons]}
+
+
+def _labels(cohort: Cohort) -> Any:
+    """(S,) number of each observation's label, -1 where it is missing or empty."""
+    column = cohort.role("label")
+    if column is None:
+        raise BadOption(
+            "no label column is named", where="--use-labels", do="name one with --label at ingest"
+        )
+    values = cohort.obs()[column]
+    known = values.notna() & (values.astype(str).str.strip() != "")
+    codes = pd.factorize(values.where(known), sort=True)[0]
+    notice("train", "labels shape the embedding", labels=int(codes.max()) + 1)
+    return codes.astype(np.int64)
 
 
 def _varying_tree(cohort: Cohort) -> BatchTree:

@@ -49,13 +49,10 @@ def shared() -> Path:
 def counts_of(cohort: Cohort) -> ad.AnnData:
     """All counts of a cohort, with `batch` and `label`."""
     obs, label = cohort.obs(), cohort.role("label")
-    frame = pd.DataFrame(
-        {
-            "batch": obs[cohort.batch_levels[-1]].astype(str).to_numpy(),
-            "label": obs[label].astype(str).to_numpy(),
-        },
-        index=[str(number) for number in range(len(obs))],
-    )
+    frame = pd.DataFrame(index=[str(number) for number in range(len(obs))])
+    frame["batch"] = obs[cohort.batch_levels[-1]].astype(str).to_numpy()
+    if label:
+        frame["label"] = obs[label].astype(str).to_numpy()
     everywhere = cohort.var()["in_all_deposits"].to_numpy(dtype=bool)
     x = sp.vstack([shard.X for shard in cohort.shards()]).tocsr()[:, everywhere]
     return ad.AnnData(

@@ -35,7 +35,7 @@ __all__ = ["adapt", "adapt_model", "false_correction"]
 NEIGHBOURS = 15
 FEWEST_TO_SPLIT = 4
 ROUNDS = 10
-PRIOR_COUNTS = 4.0
+PRIOR_COUNTS = (2.0, 100.0)
 
 
 def adapt_model(model: str, cohort: str, workspace: str) -> str:
@@ -126,7 +126,8 @@ def adapt_vae(model: VaeModel, cohort: Cohort, obs: pd.DataFrame) -> VaeModel:
     """A copy of a model with gene effects for the leaves of `obs` that its tree lacks.
 
     A leaf's effect of a gene is the log ratio of its counts to what cells of the same kinds would
-    show in the parent's mean, shrunk towards zero by a gamma prior; the kinds are prototypes of
+    show in the parent's mean, shrunk towards zero by as much as the trained nodes of its level are
+    alike (a gamma prior); the kinds are prototypes of
     the anchors, and cells are assigned anew after each round, since the encoder sees counts
     without the effect. Every other weight stays.
 
@@ -162,9 +163,25 @@ def _fit_leaf(
         for effects in (m for m in model.network.modules() if isinstance(m, NodeEffects)):
             effects.levels[-1][leaf] = 0.0
         profile_PG = kind_profiles(model, kinds, parent)
+        prior = _prior_counts(model, leaf)
         for _ in range(ROUNDS):
             observed, expected = observed_and_expected(model, minibatches, kinds, profile_PG, rows)
-            table[leaf] = torch.log((observed + PRIOR_COUNTS) / (expected + PRIOR_COUNTS))
+            table[leaf] = torch.log((observed + prior) / (expected + prior))
+
+
+def _prior_counts(model: VaeModel, leaf: int) -> float:
+    """How many expected counts the parent's mean is worth.
+
+    One over the variance of the effects that the path's new nodes may have, as the trained nodes
+    of their levels show it: the gamma prior of a multiplicative effect with that variance.
+    """
+    path = pd.DataFrame([model.tree.leaves[leaf]], columns=list(model.tree.levels))
+    variance = 0.0
+    for node, table in zip(model.tree.node_codes(path)[0], model.network.gene_nodes.levels):
+        trained = table[table.abs().sum(dim=1) > 0]
+        if not table[node].any() and len(trained):
+            variance += float(trained.square().mean())
+    return float(np.clip(1 / max(variance, 1e-6), *PRIOR_COUNTS))
 
 
 def _parent_nodes(model: VaeModel, leaf: int) -> Any:

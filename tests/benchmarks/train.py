@@ -27,7 +27,7 @@ from bars import end_with
 
 from levelseq.models.minibatches import CohortMinibatches
 from levelseq.models.networks import ConditionalVAE
-from levelseq.models.threads import one_thread
+from levelseq.models.threads import with_helper
 from levelseq.models.training import TrainingPlan, split, train_network
 
 HERE = Path(__file__).parent
@@ -73,7 +73,7 @@ def ours(csr: sp.csr_matrix, batch: np.ndarray, batch_size: int, epochs: int) ->
     minibatches = CohortMinibatches(Counts(csr), np.stack([batch // 2, batch], axis=1))
     fitted = len(split(csr.shape[0], 0)[0])
     per_epoch = max(1, round(fitted / batch_size))
-    with one_thread():
+    with with_helper():
         for timed in (1, epochs):
             torch.manual_seed(0)
             network = ConditionalVAE(csr.shape[1], [LEAVES // 2, LEAVES])
@@ -127,7 +127,7 @@ def copied(n_bytes: int) -> float:
     source = torch.ones(n_bytes // F32)
     target = torch.empty_like(source)
     best = float("inf")
-    with one_thread():
+    with with_helper():
         for _ in range(7):
             start = time.perf_counter()
             target.copy_(source)

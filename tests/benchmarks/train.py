@@ -5,8 +5,9 @@ usage: train.py [--cells 20000] [--genes 2000] [--epochs 5] [--batch-sizes 128 1
 Simulated negative binomial counts, about 90 % zeros, 8 kinds of cells in 4 batches. Both train a
 network of 2 layers, 128 hidden units and 30 latent dimensions on nine tenths of the cells, first
 for an epoch that is not timed. scVI has its own default threads or one, whichever is faster here;
-ours has one. Our time holds the held-out loss after each epoch. The bandwidth limit is what a step
-must move at least, at the speed that large arrays are copied with.
+ours has one thread and, where there are two cores, a helper. Our time holds the held-out loss after
+each epoch. The bandwidth limit is what a step must move at least, at the speed that one thread
+copies large arrays with.
 """
 
 from __future__ import annotations

@@ -7,6 +7,7 @@ time; the derivatives are found on the way, since the loss is one number.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -93,8 +94,8 @@ class _Reconstruction(torch.autograd.Function):
         answer_GH = sum_GH if given else torch.zeros(weight_GH.shape)
         slope_BH = torch.empty(hidden_BH.shape)
 
-        def by_hidden(cells: slice) -> None:
-            slope_BH[cells] = found.slope_BG[cells] @ weight_GH
+        def by_hidden() -> None:
+            slope_BH.copy_(found.slope_BG @ weight_GH)
 
         def by_weight(genes: slice) -> None:
             weight = found.slope_BG[:, genes].t() @ hidden_BH
@@ -104,7 +105,7 @@ class _Reconstruction(torch.autograd.Function):
             else:
                 answer_GH[genes].add_(weight, alpha=factor)
 
-        works = [partial(by_hidden, part) for part in halves(len(hidden_BH))]
+        works: list[Callable[[], None]] = [by_hidden]
         works += [partial(by_weight, part) for part in halves(len(weight_GH))]
         in_parts(lambda work: work(), works)
         slopes = (slope_BH, found.table_PG, found.log_theta_G)

@@ -79,11 +79,11 @@ class _FirstLayer(torch.autograd.Function):
         sum_GH = sum_HG.t() if given else torch.zeros(n_genes, slope.shape[1])
         given_BH, answer_GH = slope.numpy(), sum_GH.numpy()
 
-        def scatter(units: slice) -> None:
-            ends = units.start, units.stop
-            _scatter(batch.starts_B, batch.gene_N, value_N, given_BH, answer_GH, ends)
+        def scatter(genes: slice) -> None:
+            ends = genes.start, genes.stop
+            _scatter(batch.starts_B, batch.gene_N, value_N, given_BH, ends, answer_GH)
 
-        in_parts(scatter, halves(slope.shape[1]))
+        in_parts(scatter, halves(n_genes))
         return None if given else sum_GH.t(), None, None, None, None
 
 
@@ -121,13 +121,22 @@ def _gather(
 
 @float_kernel
 def _scatter(
-    starts_B: Any, gene_N: Any, value_N: F32, slope_BH: F32, slope_GH: F32, units: tuple[int, int]
+    starts_B: Any, gene_N: Any, value_N: F32, slope_BH: F32, genes: tuple[int, int], slope_GH: F32
 ) -> None:
-    """Add the slopes of some hidden units' weights."""
-    first, last = units
+    """Add the slopes of the weights of genes from the first to before the last.
+
+    Genes of a cell are in runs that are within or without, in two where they are sorted.
+    """
+    first, last = genes
     for b in range(len(slope_BH)):
-        slope_H = slope_BH[b, first:last]
-        for i in range(starts_B[b], starts_B[b + 1]):
-            value, sum_H = value_N[i], slope_GH[gene_N[i], first:last]
-            for h in range(len(slope_H)):
-                sum_H[h] += value * slope_H[h]
+        slope_H, i, end = slope_BH[b], starts_B[b], starts_B[b + 1]
+        while i < end:
+            while i < end and (gene_N[i] < first or gene_N[i] >= last):
+                i += 1
+            start = i
+            while i < end and gene_N[i] >= first and gene_N[i] < last:
+                i += 1
+            for j in range(start, i):
+                value, sum_H = value_N[j], slope_GH[gene_N[j]]
+                for h in range(len(slope_H)):
+                    sum_H[h] += value * slope_H[h]

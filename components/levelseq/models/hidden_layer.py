@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from levelseq.models.binomial_kernels import next_word, stream
 from levelseq.models.float32_kernels import float_kernel
 from levelseq.models.slopes import added
+from levelseq.models.threads import in_parts
 
 __all__ = ["normalized_layer"]
 
@@ -98,7 +99,9 @@ class _Layer(torch.autograd.Function):
         others = (sums[2:], *affine, None, None, None, None, None)
         if map_HI is None:
             return answer_BH, None, *others
-        return answer_BH @ map_HI, added(grads[0], answer_BH.t() @ given_BI), *others
+        products = ((answer_BH, map_HI), (answer_BH.t(), given_BI))
+        slope_BI, slope_HI = in_parts(lambda pair: torch.mm(*pair), products)
+        return slope_BI, added(grads[0], slope_HI), *others
 
 
 def _running(norm: nn.BatchNorm1d) -> tuple[F32, F32, Any, np.float32, np.float32]:

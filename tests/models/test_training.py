@@ -18,6 +18,7 @@ from levelseq.models.flat_adam import FlatAdam
 from levelseq.models.minibatches import CohortMinibatches
 from levelseq.models.networks import ConditionalVAE
 from levelseq.models.saving import read_metrics
+from levelseq.models.threads import with_helper
 from levelseq.models.training import Progress, TrainingPlan, train_network
 from levelseq.models.vae_fit import plan_training
 from levelseq.normalize.state import read_state
@@ -67,6 +68,18 @@ def trained_weights(setting, checkpoints: StoreCheckpoints | None) -> dict[str, 
     network = network_for(setting)
     train_network(network, setting[1], PLAN, checkpoints)
     return network.state_dict()
+
+
+def test_a_helper_changes_no_byte(setting, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = []
+    for threads in (1, 2, 2):
+        monkeypatch.setattr("levelseq.models.threads.n_threads", lambda n=threads: n)
+        with with_helper():
+            found.append(trained_weights(setting, None))
+    for other in found[1:]:
+        assert other.keys() == found[0].keys()
+        for name in other:
+            assert torch.equal(other[name], found[0][name]), name
 
 
 def test_a_killed_run_ends_with_the_weights_of_one_that_was_not(setting, tmp_path: Path) -> None:

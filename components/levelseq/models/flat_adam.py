@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from levelseq.models.float32_kernels import float_kernel
+from levelseq.models.threads import halves, in_parts
 
 __all__ = ["FlatAdam"]
 
@@ -68,14 +69,14 @@ class FlatAdam:
         root = (1 - b2**self._steps) ** 0.5
         if self._value.device.type == "cpu":
             numbers = np.array([rate, 1 / root, b1, b2, self._eps], dtype=np.float32)
-            _step(
-                self._value.numpy(),
-                self._slope.numpy(),
-                self._mean.numpy(),
-                self._square.numpy(),
-                self._precision.numpy(),
-                numbers,
-            )
+            vectors = (self._value, self._slope, self._mean, self._square, self._precision)
+            value, slope, mean, square, precision = (vector.numpy() for vector in vectors)
+
+            def step(part: slice) -> None:
+                now = value[part], slope[part], mean[part]
+                _step(*now, square[part], precision[part], numbers)
+
+            in_parts(step, halves(len(value)))
             return
         self._slope.addcmul_(self._precision, self._value)
         self._mean.lerp_(self._slope, 1 - b1)

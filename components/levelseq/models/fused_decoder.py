@@ -7,6 +7,8 @@ time; the derivatives are found on the way, since the loss is one number.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,6 +19,8 @@ from levelseq.models.decoder_kernels import CellSums, add_narrow, loss_and_gradi
 from levelseq.models.gamma_tables import gamma_tables
 from levelseq.models.products import narrow_products, rounded_products
 from levelseq.models.sparse_minibatches import SparseMinibatch
+from levelseq.models.threads import halves, in_parts
+from levelseq.normalize.compiled import blocks
 
 __all__ = ["reconstruction_loss"]
 
@@ -86,21 +90,27 @@ class _Reconstruction(torch.autograd.Function):
     def backward(ctx: Any, slope: Tensor) -> Any:
         found, hidden_BH, weight_GH, sum_GH = ctx.kept
         factor = float(slope)
-        hidden = found.slope_BG @ weight_GH
-        weight: Tensor | None = found.slope_BG.t() @ hidden_BH
-        if sum_GH is not None and sum_GH.is_contiguous() and weight is not None:
+        given = sum_GH is not None and sum_GH.is_contiguous()
+        answer_GH = sum_GH if given else torch.zeros(weight_GH.shape)
+        slope_BH = torch.empty(hidden_BH.shape)
+
+        def by_hidden() -> None:
+            slope_BH.copy_(found.slope_BG @ weight_GH)
+
+        def by_weight(genes: slice) -> None:
+            weight = found.slope_BG[:, genes].t() @ hidden_BH
             if weight.dtype is torch.bfloat16:
-                add_narrow(weight.view(torch.uint16).numpy(), np.float32(factor), sum_GH.numpy())
+                bits = weight.view(torch.uint16).numpy()
+                add_narrow(bits, np.float32(factor), answer_GH[genes].numpy())
             else:
-                sum_GH.add_(weight, alpha=factor)
-            weight = None
-        slopes = (hidden, weight, found.table_PG, found.log_theta_G)
-        scaled = (None if part is None else _times(factor, part) for part in slopes)
-        return (*scaled, None, None, None)
+                answer_GH[genes].add_(weight, alpha=factor)
 
-
-def _times(factor: float, part: Tensor) -> Tensor:
-    return part.float() if factor == 1 else part.float() * factor
+        works: list[Callable[[], None]] = [by_hidden]
+        works += [partial(by_weight, part) for part in halves(len(weight_GH))]
+        in_parts(lambda work: work(), works)
+        slopes = (slope_BH, found.table_PG, found.log_theta_G)
+        hidden, table, log_theta = (part if factor == 1 else part * factor for part in slopes)
+        return hidden, None if given else answer_GH, table, log_theta, None, None, None
 
 
 def _through(
@@ -113,34 +123,41 @@ def _through(
 ) -> _Found:
     n_cells, n_genes = len(hidden_BH), len(weight_GH)
     tables = gamma_tables(log_theta_G.numpy())
-    log_G, slope_G, gamma_G = np.zeros((3, n_genes), np.float32)
-    sums = CellSums(log_G, slope_G, gamma_G, np.zeros(table_PG.shape, np.float32))
     slope_BG = torch.empty(n_cells, n_genes, dtype=torch.bfloat16 if narrow else torch.float32)
     # The kernel is compiled for both; the one that it does not write to holds no cell.
     wide, short = np.empty((0, n_genes), np.float32), np.empty((0, n_genes), np.uint16)
     table = table_PG.contiguous().numpy()
-    loss = 0.0
-    logits = torch.empty(min(CELLS_AT_ONCE, n_cells), n_genes)
-    for first in range(0, n_cells, CELLS_AT_ONCE):
-        part = slice(first, min(first + CELLS_AT_ONCE, n_cells))
-        logits_BG = logits[: part.stop - first]
-        with rounded_products(narrow):
-            torch.mm(hidden_BH[part], weight_GH.t(), out=logits_BG)
-        starts_B = batch.starts_B[first : part.stop + 1]
-        loss += loss_and_gradient(
-            logits_BG.numpy(),
-            batch.place_B[part],
+
+    def through(cells: slice) -> tuple[float, CellSums]:
+        log_G, slope_G, gamma_G = np.zeros((3, n_genes), np.float32)
+        sums = CellSums(log_G, slope_G, gamma_G, np.zeros(table.shape, np.float32))
+        loss = loss_and_gradient(
+            torch.mm(hidden_BH[cells], weight_GH.t()).numpy(),
+            batch.place_B[cells],
             table,
-            batch.library_B[part],
-            (starts_B, batch.gene_N, batch.count_N),
+            batch.library_B[cells],
+            (batch.starts_B[cells.start : cells.stop + 1], batch.gene_N, batch.count_N),
             tables,
             np.float32(1 / n_cells),
             narrow,
-            wide if narrow else slope_BG[part].numpy(),
-            slope_BG[part].view(torch.uint16).numpy() if narrow else short,
+            wide if narrow else slope_BG[cells].numpy(),
+            slope_BG[cells].view(torch.uint16).numpy() if narrow else short,
             sums,
         )
-    logs_G = tables.theta_G * sums.log_G
-    log_theta = torch.from_numpy((logs_G - sums.slope_G - sums.gamma_G) / n_cells)
+        return loss, sums
+
+    with rounded_products(narrow):
+        found = in_parts(through, _cells(n_cells))
+    loss = sum(part for part, _ in found)
+    log_G, slope_G, gamma_G, table_sum_PG = (
+        sum(part) for part in zip(*(sums for _, sums in found))
+    )
+    logs_G = tables.theta_G * log_G
+    log_theta = torch.from_numpy((logs_G - slope_G - gamma_G) / n_cells)
     loss = (loss + float(logs_G.sum(dtype=np.float64))) / n_cells
-    return _Found(loss, slope_BG, torch.from_numpy(sums.table_PG), log_theta)
+    return _Found(loss, slope_BG, torch.from_numpy(table_sum_PG), log_theta)
+
+
+def _cells(n: int) -> list[slice]:
+    """An even number of parts of n cells, each small enough for a processor's cache."""
+    return blocks(n, -(-n // (2 * -(-n // (2 * CELLS_AT_ONCE)))))

@@ -15,6 +15,8 @@ from torch import Tensor, nn
 
 from levelseq.models.binomial_kernels import next_word, stream
 from levelseq.models.float32_kernels import float_kernel
+from levelseq.models.slopes import added
+from levelseq.models.threads import in_parts
 
 __all__ = ["normalized_layer"]
 
@@ -37,7 +39,7 @@ def normalized_layer(
 
     The running moments of `norm` are brought forward. Dropout is decided by one number drawn from
     torch's generator; its share is rounded to 65,536ths. The linear map's bias gets no gradient:
-    normalization takes it away.
+    normalization takes it away. Where other parameters have one, theirs is added to it in place.
     """
     seed = int(torch.randint(2**62, ())) if dropout > 0 else 0
     weight = None if linear is None else linear.weight
@@ -45,6 +47,7 @@ def normalized_layer(
     layer: Tensor = _Layer.apply(  # type: ignore[no-untyped-call]
         *(hidden_BH, weight, effect_PH, norm.weight, norm.bias),
         *(bias, place_B, norm, (65536 - round(dropout * 65536), seed)),
+        [None if one is None else one.grad for one in (weight, norm.weight, norm.bias)],
     )
     return layer
 
@@ -62,6 +65,7 @@ class _Layer(torch.autograd.Function):
         place_B: Any,
         norm: nn.BatchNorm1d,
         dropped: tuple[int, int],
+        grads: list[Tensor | None],
     ) -> Tensor:
         hidden_BH = given_BI if map_HI is None else torch.addmm(map_bias_H, given_BI, map_HI.t())
         out_BH, normal_BH = torch.empty_like(hidden_BH), np.empty(hidden_BH.shape, np.float32)
@@ -80,21 +84,24 @@ class _Layer(torch.autograd.Function):
         # An answer kept in any other way is never freed: it leads back to this context.
         ctx.save_for_backward(out_BH, given_BI, map_HI)
         scale = np.float32(65536 / dropped[0])
-        ctx.kept = place_B, (affine[0], inverse_H, scale), normal_BH, len(effect_PH)
+        ctx.kept = place_B, (affine[0], inverse_H, scale), normal_BH, len(effect_PH), grads
         return out_BH
 
     @staticmethod
     def backward(ctx: Any, slope_BH: Tensor) -> Any:
-        place_B, norm, normal_BH, n_paths = ctx.kept
+        place_B, norm, normal_BH, n_paths, grads = ctx.kept
         out_BH, given_BI, map_HI = ctx.saved_tensors
         answer_BH = torch.empty_like(out_BH)
         sums = torch.zeros(n_paths + 2, out_BH.shape[1])
         slope = slope_BH.contiguous().numpy()
         _backward(slope, place_B, norm, normal_BH, out_BH.numpy(), answer_BH.numpy(), sums.numpy())
-        others = (sums[2:], sums[0], sums[1], None, None, None, None)
+        affine = (added(grad, slope_H) for grad, slope_H in zip(grads[1:], sums))
+        others = (sums[2:], *affine, None, None, None, None, None)
         if map_HI is None:
             return answer_BH, None, *others
-        return answer_BH @ map_HI, answer_BH.t() @ given_BI, *others
+        products = ((answer_BH, map_HI), (answer_BH.t(), given_BI))
+        slope_BI, slope_HI = in_parts(lambda pair: torch.mm(*pair), products)
+        return slope_BI, added(grads[0], slope_HI), *others
 
 
 def _running(norm: nn.BatchNorm1d) -> tuple[F32, F32, Any, np.float32, np.float32]:

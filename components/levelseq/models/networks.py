@@ -15,7 +15,9 @@ from torch.nn import functional
 
 from levelseq.models.fused_decoder import reconstruction_loss
 from levelseq.models.hidden_layer import normalized_layer
+from levelseq.models.latent_draw import LOG_VARIANCE, latent_draw
 from levelseq.models.likelihood import negative_binomial_log_prob
+from levelseq.models.path_sums import path_sums
 from levelseq.models.sparse_encoder import first_layer, row_major
 from levelseq.models.sparse_minibatches import SparseMinibatch
 
@@ -53,6 +55,8 @@ class NodeEffects(nn.Module):
 
     def forward(self, path_BN: Tensor) -> Tensor:
         """(B, width): the sum of the effects along each cell's path, as `paths` gives it."""
+        if path_BN.device.type == "cpu":
+            return path_sums(path_BN, tuple(self.levels))
         return path_BN @ torch.cat(tuple(self.levels))
 
 
@@ -120,13 +124,13 @@ class ConditionalVAE(nn.Module):
         """
         path_BN = paths(node_BL, self.n_nodes)
         level_BG = scaled_BG * torch.exp(-self.gene_nodes(path_BN).detach())
-        return self._encode_rest(self.encoder_in(torch.log1p(level_BG)), path_BN, None)
+        h = self._encode_hidden(self.encoder_in(torch.log1p(level_BG)), path_BN, None)
+        return self.latent_mean(h), self.latent_log_variance(h).clamp(*LOG_VARIANCE)
 
-    def _encode_rest(self, h: Tensor, path_PN: Tensor, place_B: Any) -> tuple[Tensor, Tensor]:
+    def _encode_hidden(self, h: Tensor, path_PN: Tensor, place_B: Any) -> Tensor:
         nodes, none = self.encoder_nodes(path_PN), h.new_zeros(len(path_PN), self.n_hidden)
         h = self._layer(h, None, nodes, place_B, self.encoder_norm_in, True)
-        h = self._layer(h, self.encoder_hidden, none, place_B, self.encoder_norm, True)
-        return self.latent_mean(h), self.latent_log_variance(h).clamp(-12, 6)
+        return self._layer(h, self.encoder_hidden, none, place_B, self.encoder_norm, True)
 
     def decode(self, z_BZ: Tensor, node_BL: Tensor) -> Tensor:
         """(B, G): log of each gene's share of the cell's counts."""
@@ -164,7 +168,8 @@ class ConditionalVAE(nn.Module):
         Genes that were not measured neither count nor take a share of the library.
         """
         mean, log_variance = self.encode(batch.scaled_BG, batch.node_BL)
-        z = _latent_state(mean, log_variance, sampled)
+        z = mean + torch.randn_like(mean) * (log_variance / 2).exp() if sampled else mean
+        divergence_BZ = 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance)
         expected = self.decode(z, batch.node_BL).exp()
         library = batch.counts_BG.sum(dim=1, keepdim=True)
         if batch.measured_G is not None:
@@ -172,7 +177,7 @@ class ConditionalVAE(nn.Module):
         log_prob = negative_binomial_log_prob(batch.counts_BG, expected * library, self.log_theta_G)
         if batch.measured_G is not None:
             log_prob = log_prob * batch.measured_G
-        return -log_prob.sum(dim=1), _divergence(mean, log_variance).sum(dim=1)
+        return -log_prob.sum(dim=1), divergence_BZ.sum(dim=1)
 
     def mean_losses(
         self, batch: Minibatch | SparseMinibatch, *, sampled: bool
@@ -188,8 +193,9 @@ class ConditionalVAE(nn.Module):
         effect_PG = self.gene_nodes(path_PN)
         factor_PG = torch.exp(-effect_PG.detach())
         h = first_layer(batch, factor_PG, self.encoder_in.weight, self.encoder_in.bias)
-        mean, log_variance = self._encode_rest(h, path_PN, batch.place_B)
-        z = _latent_state(mean, log_variance, sampled)
+        h = self._encode_hidden(h, path_PN, batch.place_B)
+        noise = (torch.randn if sampled else torch.zeros)(len(h), self.n_latent)
+        z, divergence = latent_draw(h, self.latent_mean, self.latent_log_variance, noise)
         reconstruction = reconstruction_loss(
             batch,
             self._decode_hidden(z, path_PN, batch.place_B),
@@ -197,7 +203,7 @@ class ConditionalVAE(nn.Module):
             effect_PG + self.decoder_out.bias,
             self.log_theta_G,
         )
-        return reconstruction, _divergence(mean, log_variance).sum() / len(mean)
+        return reconstruction, divergence
 
     def precisions(self) -> dict[str, float]:
         """The precision of the normal prior of each parameter that has one, by name."""
@@ -207,14 +213,6 @@ class ConditionalVAE(nn.Module):
             if isinstance(m, NodeEffects)
             for level in range(len(m.levels))
         }
-
-
-def _latent_state(mean: Tensor, log_variance: Tensor, sampled: bool) -> Tensor:
-    return mean + torch.randn_like(mean) * (log_variance / 2).exp() if sampled else mean
-
-
-def _divergence(mean: Tensor, log_variance: Tensor) -> Tensor:
-    return 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance)
 
 
 def _norm(width: int) -> nn.BatchNorm1d:

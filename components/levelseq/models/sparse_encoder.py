@@ -15,6 +15,7 @@ from torch import Tensor
 
 from levelseq.models.float32_kernels import float_kernel, log32
 from levelseq.models.sparse_minibatches import SparseMinibatch
+from levelseq.models.threads import halves, in_parts
 
 __all__ = ["first_layer", "row_major"]
 
@@ -37,7 +38,7 @@ def first_layer(
         factor_PG: what the counts of a gene are multiplied by on each path; gets no gradient.
         weight_HG: the weights, quickest as `row_major` lays them out. Where they have a gradient,
             theirs is added to it in place.
-        bias_H: the bias.
+        bias_H: the bias; gets no gradient, since a normalization takes it away.
     """
     hidden: Tensor = _FirstLayer.apply(  # type: ignore[no-untyped-call]
         weight_HG, bias_H, factor_PG, batch, weight_HG.grad
@@ -56,11 +57,17 @@ class _FirstLayer(torch.autograd.Function):
         sum_HG: Tensor | None,
     ) -> Tensor:
         value_N = np.empty_like(batch.shown_N)
-        hidden_BH = bias_H.repeat(len(batch.place_B), 1)
+        hidden_BH = torch.empty(len(batch.place_B), len(bias_H))
         weight_GH = weight_HG.detach().t().contiguous().numpy()
         factor = factor_PG.detach().contiguous().numpy()
-        _logs(batch.starts_B, batch.gene_N, batch.shown_N, batch.place_B, factor, value_N)
-        _gather(batch.starts_B, batch.gene_N, value_N, weight_GH, hidden_BH.numpy())
+        hidden, bias = hidden_BH.numpy(), bias_H.numpy()
+
+        def gather(cells: slice) -> None:
+            starts, place = batch.starts_B[cells.start : cells.stop + 1], batch.place_B[cells]
+            _logs(starts, batch.gene_N, batch.shown_N, place, factor, value_N)
+            _gather(starts, batch.gene_N, value_N, weight_GH, bias, hidden[cells])
+
+        in_parts(gather, halves(len(hidden)))
         ctx.kept = batch, value_N, weight_HG.shape[1], sum_HG
         return hidden_BH
 
@@ -70,8 +77,14 @@ class _FirstLayer(torch.autograd.Function):
         slope = slope_BH.contiguous()
         given = sum_HG is not None and sum_HG.t().is_contiguous()
         sum_GH = sum_HG.t() if given else torch.zeros(n_genes, slope.shape[1])
-        _scatter(batch.starts_B, batch.gene_N, value_N, slope.numpy(), sum_GH.numpy())
-        return None if given else sum_GH.t(), slope.sum(dim=0), None, None, None
+        given_BH, answer_GH = slope.numpy(), sum_GH.numpy()
+
+        def scatter(genes: slice) -> None:
+            ends = genes.start, genes.stop
+            _scatter(batch.starts_B, batch.gene_N, value_N, given_BH, ends, answer_GH)
+
+        in_parts(scatter, halves(n_genes))
+        return None if given else sum_GH.t(), None, None, None, None
 
 
 @float_kernel
@@ -85,9 +98,12 @@ def _logs(
 
 
 @float_kernel
-def _gather(starts_B: Any, gene_N: Any, value_N: F32, weight_GH: F32, hidden_BH: F32) -> None:
+def _gather(
+    starts_B: Any, gene_N: Any, value_N: F32, weight_GH: F32, bias_H: F32, hidden_BH: F32
+) -> None:
     for b in range(len(hidden_BH)):
         hidden_H = hidden_BH[b]
+        hidden_H[:] = bias_H
         first, last = starts_B[b], starts_B[b + 1]
         fours = first + (last - first) // 4 * 4
         for i in range(first, fours, 4):
@@ -104,10 +120,23 @@ def _gather(starts_B: Any, gene_N: Any, value_N: F32, weight_GH: F32, hidden_BH:
 
 
 @float_kernel
-def _scatter(starts_B: Any, gene_N: Any, value_N: F32, slope_BH: F32, slope_GH: F32) -> None:
+def _scatter(
+    starts_B: Any, gene_N: Any, value_N: F32, slope_BH: F32, genes: tuple[int, int], slope_GH: F32
+) -> None:
+    """Add the slopes of the weights of genes from the first to before the last.
+
+    Genes of a cell are in runs that are within or without, in two where they are sorted.
+    """
+    first, last = genes
     for b in range(len(slope_BH)):
-        slope_H = slope_BH[b]
-        for i in range(starts_B[b], starts_B[b + 1]):
-            value, sum_H = value_N[i], slope_GH[gene_N[i]]
-            for h in range(len(slope_H)):
-                sum_H[h] += value * slope_H[h]
+        slope_H, i, end = slope_BH[b], starts_B[b], starts_B[b + 1]
+        while i < end:
+            while i < end and (gene_N[i] < first or gene_N[i] >= last):
+                i += 1
+            start = i
+            while i < end and gene_N[i] >= first and gene_N[i] < last:
+                i += 1
+            for j in range(start, i):
+                value, sum_H = value_N[j], slope_GH[gene_N[j]]
+                for h in range(len(slope_H)):
+                    sum_H[h] += value * slope_H[h]

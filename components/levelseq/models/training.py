@@ -18,6 +18,7 @@ from levelseq.errors import BadInput
 from levelseq.models.flat_adam import FlatAdam
 from levelseq.models.networks import ConditionalVAE, Minibatch
 from levelseq.models.sparse_minibatches import SparseMinibatch
+from levelseq.models.threads import ahead
 
 __all__ = ["Minibatches", "Progress", "TrainingPlan", "split", "train_network"]
 
@@ -99,8 +100,8 @@ def train_network(
 ) -> Progress:
     """Train until the held-out loss stops falling or the planned steps are done.
 
-    The network ends with the weights of the best epoch. The same seed, data and number of threads
-    give the same weights on CPU, also when the process was killed and went on from a checkpoint.
+    The network ends with the weights of the best epoch. The same seed and data give the same
+    weights on CPU, also when the process was killed and went on from a checkpoint.
 
     Raises:
         BadInput: the loss is not a number.
@@ -113,8 +114,13 @@ def train_network(
     while progress.step < plan.steps and not _patience_is_over(progress, plan, sampler):
         network.train()
         with _old_objects_left_alone():
-            for step in range(progress.step, progress.step + sampler.steps_per_epoch):
-                _train_step(network, optimizer, minibatches, sampler.minibatch(step), step, plan)
+            steps = range(progress.step, progress.step + sampler.steps_per_epoch)
+            drawn = ahead(
+                lambda step: minibatches.for_losses(sampler.minibatch(step), (plan.seed, step)),
+                steps,
+            )
+            for step, batch in zip(steps, drawn):
+                _train_step(network, optimizer, batch, step, plan)
         progress.step += sampler.steps_per_epoch
         _keep_the_best(progress, network, held_out_loss(network, minibatches, held_out), plan)
         if checkpoints and checkpoints.due():
@@ -140,14 +146,12 @@ def held_out_loss(network: ConditionalVAE, minibatches: Minibatches, observation
 def _train_step(
     network: ConditionalVAE,
     optimizer: FlatAdam,
-    minibatches: Minibatches,
-    observations: Any,
+    batch: Minibatch | SparseMinibatch,
     step: int,
     plan: TrainingPlan,
 ) -> None:
     _seed(plan.seed * 1_000_003 + step)
     optimizer.learning_rate = plan.learning_rate * one_cycle(step / plan.steps)
-    batch = minibatches.for_losses(observations, (plan.seed, step))
     reconstruction, divergence = network.mean_losses(batch, sampled=True)
     kl_weight = min(1.0, (step + 1) / max(1, plan.warmup_steps))
     loss = reconstruction + kl_weight * divergence

@@ -17,7 +17,7 @@ from levelseq.models.conditional_vae import VaeModel
 from levelseq.models.embedding import Embedding, encoded
 from levelseq.models.minibatches import CohortMinibatches, blocks, device
 from levelseq.models.networks import ConditionalVAE
-from levelseq.models.threads import one_thread
+from levelseq.models.threads import with_helper
 from levelseq.models.training import Checkpoints, TrainingPlan, train_network
 
 __all__ = ["VaeSettings", "fit_vae", "plan_latent", "plan_training"]
@@ -102,7 +102,7 @@ def fit_vae(
         The model, and its metrics: steps done, best step, held-out loss after each epoch.
     """
     obs = cohort.obs()
-    with GeneCounts(cohort, space) as counts, one_thread():
+    with GeneCounts(cohort, space) as counts, with_helper():
         torch.manual_seed(plan.seed)
         network = ConditionalVAE(
             len(space.variable),

@@ -14,9 +14,12 @@ import torch
 from torch import Tensor
 
 from levelseq.cohort.sampler import EpochSampler
-from levelseq.errors import BadInput
+from levelseq.errors import BadOption, Retryable
 from levelseq.models.flat_adam import FlatAdam
 from levelseq.models.networks import ConditionalVAE, Minibatch
+from levelseq.models.not_finite import NotFinite
+from levelseq.models.preemption import Told, told_to_stop
+from levelseq.models.processes import ALONE, Processes
 from levelseq.models.sparse_minibatches import SparseMinibatch
 
 __all__ = ["Minibatches", "Progress", "TrainingPlan", "split", "train_network"]
@@ -51,6 +54,8 @@ class Checkpoints(Protocol):
 
 
 RISING = 0.2
+FEWEST_CELLS = 8
+"""Of a minibatch, in one process: batch normalization needs some."""
 
 
 @dataclass(frozen=True)
@@ -96,45 +101,72 @@ def train_network(
     minibatches: Minibatches,
     plan: TrainingPlan,
     checkpoints: Checkpoints | None = None,
+    processes: Processes = ALONE,
 ) -> Progress:
     """Train until the held-out loss stops falling or the planned steps are done.
 
     The network ends with the weights of the best epoch. The same seed, data and number of threads
-    give the same weights on CPU, also when the process was killed and went on from a checkpoint.
+    and processes give the same weights on CPU, also when the process was killed at any step and
+    went on from a checkpoint. Each of several processes takes its part of every minibatch.
 
     Raises:
-        BadInput: the loss is not a number.
+        NotFinite: the loss is not a number.
+        BadOption: minibatches too small for so many processes.
+        Retryable: the process was told to stop; the checkpoint is written.
     """
     fitted, held_out = split(len(minibatches), plan.seed)
+    _check_parts(min(plan.batch_size, len(fitted)), processes)
     sampler = EpochSampler(fitted, plan.batch_size, plan.seed)
     precisions = {name: value / len(minibatches) for name, value in network.precisions().items()}
     optimizer = FlatAdam(network, precisions, plan.learning_rate, eps=1e-4)
     progress = (checkpoints.load(network, optimizer) if checkpoints else None) or Progress()
-    while progress.step < plan.steps and not _patience_is_over(progress, plan, sampler):
-        network.train()
-        with _old_objects_left_alone():
-            for step in range(progress.step, progress.step + sampler.steps_per_epoch):
-                _train_step(network, optimizer, minibatches, sampler.minibatch(step), step, plan)
-        progress.step += sampler.steps_per_epoch
-        _keep_the_best(progress, network, held_out_loss(network, minibatches, held_out), plan)
-        if checkpoints and checkpoints.due():
-            checkpoints.save(network, optimizer, progress)
+    with told_to_stop() as told:
+        while progress.step < plan.steps and not _patience_is_over(progress, plan, sampler):
+            network.train()
+            with _old_objects_left_alone():
+                for step in range(progress.step, sampler.end_of_epoch(progress.step)):
+                    cells = sampler.minibatch(step)
+                    stop = _train_step(
+                        network, optimizer, minibatches, cells, step, plan, processes, told
+                    )
+                    progress.step = step + 1
+                    if progress.step == sampler.end_of_epoch(step):
+                        # Before saving: a checkpoint at the end of an epoch holds its loss.
+                        loss = held_out_loss(network, minibatches, held_out, processes)
+                        _keep_the_best(progress, network, loss, plan)
+                    if checkpoints and (stop or checkpoints.due()):
+                        checkpoints.save(network, optimizer, progress)
+                    if stop:
+                        _stop(progress, processes)
     optimizer.release()
     network.load_state_dict(progress.best_weights)
     network.eval()
     return progress
 
 
-def held_out_loss(network: ConditionalVAE, minibatches: Minibatches, observations: Any) -> float:
-    """Mean negative evidence lower bound a cell, at the mean of its latent state, in nats."""
+def held_out_loss(
+    network: ConditionalVAE,
+    minibatches: Minibatches,
+    observations: Any,
+    processes: Processes = ALONE,
+) -> float:
+    """Mean negative evidence lower bound a cell, at the mean of its latent state, in nats.
+
+    Each process computes it for its part of the observations; all get the same number.
+    """
     network.eval()
+    own = processes.part(observations)
     total = 0.0
     with torch.no_grad():
-        for part in np.array_split(observations, max(1, len(observations) // 1024)):
-            batch = minibatches.for_losses(part)
-            reconstruction, divergence = network.mean_losses(batch, sampled=False)
-            total += float(reconstruction + divergence) * len(part)
-    return total / len(observations)
+        for part in np.array_split(own, max(1, len(own) // 1024)):
+            if len(part):
+                batch = minibatches.for_losses(part)
+                reconstruction, divergence = network.mean_losses(batch, sampled=False)
+                total += float(reconstruction + divergence) * len(part)
+    device = network.log_theta_G.device
+    sums = torch.tensor([total], dtype=torch.float64, device=device)
+    processes.add_up([sums])
+    return float(sums) / len(observations)
 
 
 def _train_step(
@@ -144,20 +176,71 @@ def _train_step(
     observations: Any,
     step: int,
     plan: TrainingPlan,
-) -> None:
-    _seed(plan.seed * 1_000_003 + step)
+    processes: Processes,
+    told: Told,
+) -> bool:
+    """One step of all processes; whether any of them was told to stop."""
+    seed = processes.seed(plan.seed)
+    _seed(seed * 1_000_003 + step)
     optimizer.learning_rate = plan.learning_rate * one_cycle(step / plan.steps)
-    batch = minibatches.for_losses(observations, (plan.seed, step))
+    own = processes.part(observations)
+    share = len(own) / len(observations)
+    batch = minibatches.for_losses(own, (seed, step))
     reconstruction, divergence = network.mean_losses(batch, sampled=True)
     kl_weight = min(1.0, (step + 1) / max(1, plan.warmup_steps))
     loss = reconstruction + kl_weight * divergence
-    if not math.isfinite(loss.item()):
-        raise BadInput(
-            f"the training loss is {loss.item()} at step {step}",
-            do="look for cells with extreme counts, or lower --learning-rate",
-        )
-    loss.backward()  # type: ignore[no-untyped-call]
+    loss.backward(loss.new_tensor(share))  # type: ignore[no-untyped-call]
+    whole, stop = _in_all(processes, network, optimizer, loss, share, told)
+    if not math.isfinite(whole):
+        raise NotFinite(whole, step, observations)
     optimizer.step()
+    return stop
+
+
+def _in_all(
+    processes: Processes,
+    network: ConditionalVAE,
+    optimizer: FlatAdam,
+    loss: Tensor,
+    share: float,
+    told: Told,
+) -> tuple[float, bool]:
+    """Make a step's gradients, running moments and outcome the same in all processes.
+
+    Each normalizes by the moments of its own cells, as torch's DistributedDataParallel does unless
+    told otherwise; the running moments, which evaluation uses, are their mean.
+
+    Returns:
+        The loss of the whole minibatch, and whether any process was told to stop.
+    """
+    if processes.size == 1:
+        return loss.item(), told.to_stop
+    moments = [buffer for buffer in network.buffers() if buffer.is_floating_point()]
+    for moment in moments:
+        moment.mul_(share)
+    outcome = optimizer.gradient.new_tensor([loss.item() * share, float(told.to_stop)])
+    processes.add_up([optimizer.gradient, *moments, outcome])
+    whole, stops = outcome.tolist()
+    return whole, stops > 0
+
+
+def _stop(progress: Progress, processes: Processes) -> None:
+    """End when the first process has saved: whoever ends before may take it along."""
+    processes.wait()
+    raise Retryable(
+        f"training was told to stop at step {progress.step}",
+        do="started again, it goes on from its last checkpoint",
+    )
+
+
+def _check_parts(cells: int, processes: Processes) -> None:
+    if processes.size > 1 and cells < FEWEST_CELLS * processes.size:
+        raise BadOption(
+            f"{cells} cells in a minibatch are fewer than {FEWEST_CELLS} for each of "
+            f"{processes.size} processes",
+            where="--batch-size",
+            do="give larger minibatches or start fewer processes",
+        )
 
 
 def one_cycle(done: float) -> float:

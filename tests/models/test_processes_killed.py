@@ -18,7 +18,9 @@ from .torchrun import start
 
 
 def kill_all(running: subprocess.Popen[str]) -> None:
-    os.killpg(running.pid, signal.SIGKILL)
+    # torchrun gives each process a session of its own.
+    for pid in [running.pid, *children(running.pid)]:
+        os.kill(pid, signal.SIGKILL)
 
 
 def kill_one(running: subprocess.Popen[str]) -> None:
@@ -64,7 +66,7 @@ def test_two_processes_killed_in_between_write_the_same_bytes(
         while latest(store) < step and running.poll() is None:
             time.sleep(0.01)
         kill(running)
-        log = running.communicate(timeout=60)[1]
+        log = running.communicate(timeout=120)[1]
         assert running.returncode != 0
         assert step <= latest(store) < 400
         assert model(store) == {}

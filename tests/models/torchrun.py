@@ -13,7 +13,7 @@ TORCHRUN = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2")
 
 
 def start(trained: Trained, workspace: Path, **choices: object) -> subprocess.Popen[str]:
-    """Start torchrun, in a process group of its own, to train as the study's own model was."""
+    """Start torchrun to train as the study's own model was."""
     addresses = {"cohort": trained.cohort, "normalized": trained.normalized, "workspace": workspace}
     options = addresses | TRAINING.model_dump(exclude_unset=True) | choices
     command = [sys.executable, *TORCHRUN, "-m", "levelseq_pipelines.cli", "train"]
@@ -21,7 +21,6 @@ def start(trained: Trained, workspace: Path, **choices: object) -> subprocess.Po
         command += [f"--{name.replace('_', '-')}", str(value)]
     return subprocess.Popen(
         command,
-        start_new_session=True,
         text=True,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

@@ -7,18 +7,20 @@ import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor, distributed
 
-from levelseq.errors import BadInput, Retryable
+from levelseq.errors import BadInput, BadOption, Retryable
 
 __all__ = ["ALONE", "Processes", "joined"]
 
 Value = TypeVar("Value")
 
+FEWEST_CELLS = 8
+"""Of a minibatch, in one process: batch normalization needs some."""
 LONGEST_WAIT = timedelta(hours=1)
 """The others wait so long for the first, which writes the model when training is over."""
 
@@ -59,6 +61,51 @@ class Processes:
         sums = torch.split(together, [tensor.numel() for tensor in tensors])
         for tensor, total in zip(tensors, sums):
             tensor.copy_(total.view_as(tensor))
+
+    def agree(
+        self, gradient: Tensor, moments: Sequence[Tensor], loss: float, share: float, *, stop: bool
+    ) -> tuple[float, bool]:
+        """Make what a step has found the same in all processes, in one message.
+
+        Each normalizes by the moments of its own cells, as torch's DistributedDataParallel does
+        unless told otherwise; the running moments, which evaluation uses, are their mean.
+
+        Args:
+            gradient: of `loss * share`; becomes that of the whole minibatch.
+            moments: running moments; become their mean.
+            loss: a cell's mean over the process's part.
+            share: of the minibatch that the part is.
+            stop: whether this process was told to stop.
+
+        Returns:
+            The loss of the whole minibatch, and whether any process was told to stop.
+        """
+        if self.size == 1:
+            return loss, stop
+        for moment in moments:
+            moment.mul_(share)
+        outcome = gradient.new_tensor([loss * share, float(stop)])
+        self.add_up([gradient, *moments, outcome])
+        whole, stops = outcome.tolist()
+        return whole, stops > 0
+
+    def stop(self, step: int) -> NoReturn:
+        """End together, or whoever ends before the first has saved may take it along."""
+        self.wait()
+        raise Retryable(
+            f"training was told to stop at step {step}",
+            do="started again, it goes on from its last checkpoint",
+        )
+
+    def check(self, cells: int) -> None:
+        """Refuse minibatches of so few cells that some process would get too few."""
+        if self.size > 1 and cells < FEWEST_CELLS * self.size:
+            raise BadOption(
+                f"{cells} cells in a minibatch are fewer than {FEWEST_CELLS} for each of "
+                f"{self.size} processes",
+                where="--batch-size",
+                do="give larger minibatches or start fewer processes",
+            )
 
     def of_first(self, value: Value) -> Value:
         """The first process's value, in all of them."""

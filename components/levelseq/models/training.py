@@ -14,7 +14,6 @@ import torch
 from torch import Tensor
 
 from levelseq.cohort.sampler import EpochSampler
-from levelseq.errors import BadOption, Retryable
 from levelseq.models.flat_adam import FlatAdam
 from levelseq.models.networks import ConditionalVAE, Minibatch
 from levelseq.models.not_finite import NotFinite
@@ -54,8 +53,6 @@ class Checkpoints(Protocol):
 
 
 RISING = 0.2
-FEWEST_CELLS = 8
-"""Of a minibatch, in one process: batch normalization needs some."""
 
 
 @dataclass(frozen=True)
@@ -115,29 +112,28 @@ def train_network(
         Retryable: the process was told to stop; the checkpoint is written.
     """
     fitted, held_out = split(len(minibatches), plan.seed)
-    _check_parts(min(plan.batch_size, len(fitted)), processes)
+    processes.check(min(plan.batch_size, len(fitted)))
     sampler = EpochSampler(fitted, plan.batch_size, plan.seed)
     precisions = {name: value / len(minibatches) for name, value in network.precisions().items()}
     optimizer = FlatAdam(network, precisions, plan.learning_rate, eps=1e-4)
     progress = (checkpoints.load(network, optimizer) if checkpoints else None) or Progress()
-    with told_to_stop() as told:
+    with told_to_stop() as told, _old_objects_left_alone():
         while progress.step < plan.steps and not _patience_is_over(progress, plan, sampler):
             network.train()
-            with _old_objects_left_alone():
-                for step in range(progress.step, sampler.end_of_epoch(progress.step)):
-                    cells = sampler.minibatch(step)
-                    stop = _train_step(
-                        network, optimizer, minibatches, cells, step, plan, processes, told
-                    )
-                    progress.step = step + 1
-                    if progress.step == sampler.end_of_epoch(step):
-                        # Before saving: a checkpoint at the end of an epoch holds its loss.
-                        loss = held_out_loss(network, minibatches, held_out, processes)
-                        _keep_the_best(progress, network, loss, plan)
-                    if checkpoints and (stop or checkpoints.due()):
-                        checkpoints.save(network, optimizer, progress)
-                    if stop:
-                        _stop(progress, processes)
+            for step in range(progress.step, sampler.end_of_epoch(progress.step)):
+                cells = sampler.minibatch(step)
+                stop = _train_step(
+                    network, optimizer, minibatches, cells, step, plan, processes, told
+                )
+                progress.step = step + 1
+                if progress.step == sampler.end_of_epoch(step):
+                    # Before saving: a checkpoint at the end of an epoch holds its loss.
+                    loss = held_out_loss(network, minibatches, held_out, processes)
+                    _keep_the_best(progress, network, loss, plan)
+                if checkpoints and (stop or checkpoints.due()):
+                    checkpoints.save(network, optimizer, progress)
+                if stop:
+                    processes.stop(progress.step)
     optimizer.release()
     network.load_state_dict(progress.best_weights)
     network.eval()
@@ -190,57 +186,14 @@ def _train_step(
     kl_weight = min(1.0, (step + 1) / max(1, plan.warmup_steps))
     loss = reconstruction + kl_weight * divergence
     loss.backward(loss.new_tensor(share))  # type: ignore[no-untyped-call]
-    whole, stop = _in_all(processes, network, optimizer, loss, share, told)
+    moments = [buffer for buffer in network.buffers() if buffer.is_floating_point()]
+    whole, stop = processes.agree(
+        optimizer.gradient, moments, loss.item(), share, stop=told.to_stop
+    )
     if not math.isfinite(whole):
         raise NotFinite(whole, step, observations)
     optimizer.step()
     return stop
-
-
-def _in_all(
-    processes: Processes,
-    network: ConditionalVAE,
-    optimizer: FlatAdam,
-    loss: Tensor,
-    share: float,
-    told: Told,
-) -> tuple[float, bool]:
-    """Make a step's gradients, running moments and outcome the same in all processes.
-
-    Each normalizes by the moments of its own cells, as torch's DistributedDataParallel does unless
-    told otherwise; the running moments, which evaluation uses, are their mean.
-
-    Returns:
-        The loss of the whole minibatch, and whether any process was told to stop.
-    """
-    if processes.size == 1:
-        return loss.item(), told.to_stop
-    moments = [buffer for buffer in network.buffers() if buffer.is_floating_point()]
-    for moment in moments:
-        moment.mul_(share)
-    outcome = optimizer.gradient.new_tensor([loss.item() * share, float(told.to_stop)])
-    processes.add_up([optimizer.gradient, *moments, outcome])
-    whole, stops = outcome.tolist()
-    return whole, stops > 0
-
-
-def _stop(progress: Progress, processes: Processes) -> None:
-    """End when the first process has saved: whoever ends before may take it along."""
-    processes.wait()
-    raise Retryable(
-        f"training was told to stop at step {progress.step}",
-        do="started again, it goes on from its last checkpoint",
-    )
-
-
-def _check_parts(cells: int, processes: Processes) -> None:
-    if processes.size > 1 and cells < FEWEST_CELLS * processes.size:
-        raise BadOption(
-            f"{cells} cells in a minibatch are fewer than {FEWEST_CELLS} for each of "
-            f"{processes.size} processes",
-            where="--batch-size",
-            do="give larger minibatches or start fewer processes",
-        )
 
 
 def one_cycle(done: float) -> float:

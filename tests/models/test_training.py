@@ -189,8 +189,8 @@ def test_the_warm_up_follows_the_planned_steps() -> None:
     options = {"batch_size": 128, "learning_rate": 1e-3, "patience": 10, "seed": 0}
     few, _ = plan_training(1_000, steps=0, **options)
     many, reasons = plan_training(1_000_000, steps=0, **options)
-    assert few.warmup_steps == few.steps // 2
-    assert many.warmup_steps == many.steps // 2
+    assert few.warmup_steps == round(0.3 * few.steps)
+    assert many.warmup_steps == round(0.3 * many.steps)
     assert many.steps > few.steps
     assert len(reasons) == 2
 

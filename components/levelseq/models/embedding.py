@@ -34,11 +34,18 @@ class Embedding:
     metric: ClusterMetric
 
     @classmethod
-    def fit(cls, latent_BZ: Any, node_BL: Any, n_nodes: Sequence[int], seed: int) -> Embedding:
-        """Both parts from the same cells."""
+    def fit(
+        cls,
+        latent_BZ: Any,
+        node_BL: Any,
+        n_nodes: Sequence[int],
+        seed: int,
+        label_B: Any | None = None,
+    ) -> Embedding:
+        """Both parts from the same cells; labels (-1: unknown) have a part in the metric."""
         levelling = LatentLevelling.fit(latent_BZ, node_BL, n_nodes, seed)
         levelled = levelling.apply(latent_BZ, node_BL, n_nodes)
-        return cls(levelling, ClusterMetric.fit(levelled, node_BL[:, -1], seed))
+        return cls(levelling, ClusterMetric.fit(levelled, node_BL[:, -1], seed, label_B))
 
     def project(self, latent_BZ: Any, node_BL: Any, n_nodes: Sequence[int]) -> Any:
         """(B, D): where cells lie."""

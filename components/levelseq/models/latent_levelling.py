@@ -88,7 +88,7 @@ class LatentLevelling:
             before, corrected = corrected, z - _moved(share_SK, leaf_S, path_FN, offset)
             if np.abs(corrected - before).mean() < 1e-3 * np.abs(before).mean():
                 break
-        return cls(direction, centre, offset, assigned.pull_KF(), precision_L)
+        return cls(direction, centre, offset, assigned.pull(), precision_L)
 
     def apply(self, z_SZ: Any, node_SL: Ints, n_nodes: Sequence[int]) -> F64:
         """(S, Z): latent states without the offsets; an unknown node (-1) has none."""
@@ -165,7 +165,8 @@ class _Assignment:
             out[:, leaf] = self.share_SK[rows].T @ x_SZ[rows]
         return out
 
-    def pull_KF(self) -> F64:
+    def pull(self) -> F64:
+        """(K, F): log-weight of each cluster for a leaf, above 0 where it lacks the leaf."""
         expected = self.seen_KF.sum(axis=1, keepdims=True) * self._part_F
         return np.asarray(DIVERSITY * np.log((expected + 1) / (self.seen_KF + 1)))
 
@@ -187,7 +188,7 @@ class _Assignment:
     def _assign(self, rows: Ints, closeness_SK: F64) -> None:
         leaf = self.leaf_S[rows]
         np.subtract.at(self.seen_KF.T, leaf, self.share_SK[rows])
-        self.share_SK[rows] = _softmax(closeness_SK[rows] + self.pull_KF()[:, leaf].T)
+        self.share_SK[rows] = _softmax(closeness_SK[rows] + self.pull()[:, leaf].T)
         np.add.at(self.seen_KF.T, leaf, self.share_SK[rows])
 
 

@@ -11,6 +11,7 @@ import torch
 from levelseq.cohort import BatchTree, Cohort
 from levelseq.cohort.gene_space import GeneSpace
 from levelseq.cohort.loader import GeneCounts
+from levelseq.errors import BadOption
 from levelseq.models.anchors import Anchors
 from levelseq.models.conditional_vae import VaeModel
 from levelseq.models.embedding import Embedding, encoded
@@ -25,8 +26,11 @@ __all__ = ["VaeSettings", "fit_vae", "plan_latent", "plan_training"]
 
 CELLS_SEEN = 150_000
 EPOCHS = (10, 60)
+# Cells up to which a minibatch has so many.
+BATCH_SIZES = ((4_000, 64), (40_000, 128), (400_000, 512), (None, 1024))
 LATENT = (10, 30)
 WARMUP = 0.3
+FEWEST_IN_MINIBATCH = 16
 
 
 @dataclass(frozen=True)
@@ -43,6 +47,18 @@ def plan_training(
 ) -> tuple[TrainingPlan, list[str]]:
     """The training plan for a number of cells, and why it is so."""
     reasons = []
+    if 0 < batch_size < FEWEST_IN_MINIBATCH:
+        raise BadOption(
+            f"{batch_size} cells are too few for a minibatch",
+            where="--batch-size",
+            do=f"give at least {FEWEST_IN_MINIBATCH}, or 0 to have it chosen",
+        )
+    if not batch_size:
+        batch_size = next(size for most, size in BATCH_SIZES if most is None or n_cells <= most)
+        reasons.append(
+            f"{batch_size} cells in a minibatch: 64 up to 4,000 cells, since few cells need many"
+            " small steps, up to 1,024 for millions"
+        )
     if not steps:
         epochs = min(max(CELLS_SEEN / n_cells, EPOCHS[0]), EPOCHS[1])
         steps = max(1, round(epochs * n_cells / batch_size))
@@ -80,9 +96,10 @@ def fit_vae(
     settings: VaeSettings,
     plan: TrainingPlan,
     checkpoints: Checkpoints | None,
+    label_S: Any | None = None,
     processes: Processes = ALONE,
 ) -> tuple[VaeModel, dict[str, Any]] | None:
-    """Train on a cohort's counts.
+    """Train on a cohort's counts; labels (-1: unknown), if given, shape the embedding's metric.
 
     Returns:
         The model, and its metrics: steps done, best step, held-out loss after each epoch. None in
@@ -113,7 +130,13 @@ def fit_vae(
         latent = np.concatenate(
             [encoded(network, minibatches, part)[1].cpu().numpy() for part in blocks(chosen)]
         )
-        place = Embedding.fit(latent, nodes[chosen], network.n_nodes, plan.seed)
+        place = Embedding.fit(
+            latent,
+            nodes[chosen],
+            network.n_nodes,
+            plan.seed,
+            None if label_S is None else label_S[chosen],
+        )
         unanchored = VaeModel(network, space, tree, Anchors.none(), mean_scaled, place)
         noise = _noise(unanchored, minibatches, chosen, plan.seed)
         leaf = tree.leaf_codes(obs)[chosen]

@@ -21,10 +21,11 @@ def train(
     n_hidden: int = 128,
     dropout: float = 0.1,
     steps: int = 0,
-    batch_size: int = 128,
+    batch_size: int = 0,
     learning_rate: float = 0.003,
     patience: int = 30,
     checkpoint_seconds: float = 30.0,
+    use_labels: bool = False,
     seed: int = 0,
 ):
     """Fit a model of the cohort's counts on its batch tree, or go on from the last checkpoint.

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+import pandas as pd
+
 from levelseq.cohort import (
     BatchTree,
     Cohort,
@@ -14,7 +17,7 @@ from levelseq.cohort import (
     why_classical,
 )
 from levelseq.cohort.gene_space import GeneSpace
-from levelseq.errors import BadInput
+from levelseq.errors import BadInput, BadOption
 from levelseq.models.checkpoint import SharedCheckpoints, StoreCheckpoints
 from levelseq.models.classical_fit import fit_classical
 from levelseq.models.history import unseen_history
@@ -119,6 +122,10 @@ def _fit(
     kind, reason = _choose_class(params, cohort)
     notice("train", reason)
     if kind == "classical":
+        if params.use_labels:
+            raise BadOption(
+                "labels have no part in a classical model", where="--use-labels", do="leave it out"
+            )
         if not processes.first:
             return None
         model, metrics = fit_classical(cohort, space, tree, sizes, params.seed)
@@ -135,8 +142,9 @@ def _fit(
     if params.n_latent:
         n_latent, why = params.n_latent, f"{params.n_latent} latent dimensions, as asked"
     settings = VaeSettings(n_latent, params.n_hidden, params.dropout)
+    labels = _labels(cohort) if params.use_labels else None
     shared = SharedCheckpoints(checkpoints, processes)
-    fitted = fit_vae(cohort, space, tree, settings, plan, shared, processes)
+    fitted = fit_vae(cohort, space, tree, settings, plan, shared, labels, processes)
     if fitted is None:
         return None
     vae, metrics = fitted
@@ -144,6 +152,20 @@ def _fit(
         reasons.append(f"trained by {processes.size} processes")
     stage("train", "trained", steps=metrics["steps"], best_step=metrics["best_step"])
     return vae, {**metrics, "reasons": [reason, why, *reasons]}
+
+
+def _labels(cohort: Cohort) -> Any:
+    """(S,) number of each observation's label, -1 where it is missing or empty."""
+    column = cohort.role("label")
+    if column is None:
+        raise BadOption(
+            "no label column is named", where="--use-labels", do="name one with --label at ingest"
+        )
+    values = cohort.obs()[column]
+    known = values.notna() & (values.astype(str).str.strip() != "")
+    codes = pd.factorize(values.where(known), sort=True)[0]
+    notice("train", "labels shape the embedding", labels=int(codes.max()) + 1)
+    return codes.astype(np.int64)
 
 
 def _varying_tree(cohort: Cohort) -> BatchTree:

@@ -11,7 +11,7 @@ from typing import Any, NoReturn, TypeVar
 
 import numpy as np
 import torch
-from torch import Tensor, distributed
+from torch import Tensor, distributed, nn
 
 from levelseq.errors import BadInput, BadOption, Retryable
 
@@ -63,7 +63,7 @@ class Processes:
             tensor.copy_(total.view_as(tensor))
 
     def agree(
-        self, gradient: Tensor, moments: Sequence[Tensor], loss: float, share: float, *, stop: bool
+        self, gradient: Tensor, network: nn.Module, loss: float, share: float, *, stop: bool
     ) -> tuple[float, bool]:
         """Make what a step has found the same in all processes, in one message.
 
@@ -72,7 +72,7 @@ class Processes:
 
         Args:
             gradient: of `loss * share`; becomes that of the whole minibatch.
-            moments: running moments; become their mean.
+            network: whose running moments become their mean.
             loss: a cell's mean over the process's part.
             share: of the minibatch that the part is.
             stop: whether this process was told to stop.
@@ -82,6 +82,7 @@ class Processes:
         """
         if self.size == 1:
             return loss, stop
+        moments = [buffer for buffer in network.buffers() if buffer.is_floating_point()]
         for moment in moments:
             moment.mul_(share)
         outcome = gradient.new_tensor([loss * share, float(stop)])

@@ -186,9 +186,8 @@ def _train_step(
     kl_weight = min(1.0, (step + 1) / max(1, plan.warmup_steps))
     loss = reconstruction + kl_weight * divergence
     loss.backward(loss.new_tensor(share))  # type: ignore[no-untyped-call]
-    moments = [buffer for buffer in network.buffers() if buffer.is_floating_point()]
     whole, stop = processes.agree(
-        optimizer.gradient, moments, loss.item(), share, stop=told.to_stop
+        optimizer.gradient, network, loss.item(), share, stop=told.to_stop
     )
     if not math.isfinite(whole):
         raise NotFinite(whole, step, observations)

@@ -117,7 +117,8 @@ def train_network(
     precisions = {name: value / len(minibatches) for name, value in network.precisions().items()}
     optimizer = FlatAdam(network, precisions, plan.learning_rate, eps=1e-4)
     progress = (checkpoints.load(network, optimizer) if checkpoints else None) or Progress()
-    with told_to_stop() as told, _old_objects_left_alone():
+    # A loss that is not a number ends in one line; numpy's warnings before it help nobody.
+    with told_to_stop() as told, _old_objects_left_alone(), np.errstate(all="ignore"):
         while progress.step < plan.steps and not _patience_is_over(progress, plan, sampler):
             network.train()
             for step in range(progress.step, sampler.end_of_epoch(progress.step)):

@@ -39,3 +39,7 @@ class EpochSampler:
             self._epoch = epoch
             self._order = np.random.default_rng([self._seed, epoch]).permutation(self._observations)
         return self._order[self._edges[position] : self._edges[position + 1]]
+
+    def end_of_epoch(self, step: int) -> int:
+        """The first step of the epoch after a step's."""
+        return (step // self.steps_per_epoch + 1) * self.steps_per_epoch

@@ -61,6 +61,11 @@ class FlatAdam:
             self._precision[part] = precision.get(name, 0.0)
             first += size
 
+    @property
+    def gradient(self) -> Tensor:
+        """All gradients, in place: what a step goes down."""
+        return self._slope
+
     def step(self) -> None:
         """One step down the gradients, which are zero afterwards."""
         self._steps += 1

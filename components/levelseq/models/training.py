@@ -14,9 +14,11 @@ import torch
 from torch import Tensor
 
 from levelseq.cohort.sampler import EpochSampler
-from levelseq.errors import BadInput
 from levelseq.models.flat_adam import FlatAdam
 from levelseq.models.networks import ConditionalVAE, Minibatch
+from levelseq.models.not_finite import NotFinite
+from levelseq.models.preemption import Told, told_to_stop
+from levelseq.models.processes import ALONE, Processes
 from levelseq.models.sparse_minibatches import SparseMinibatch
 from levelseq.models.threads import ahead
 
@@ -97,71 +99,104 @@ def train_network(
     minibatches: Minibatches,
     plan: TrainingPlan,
     checkpoints: Checkpoints | None = None,
+    processes: Processes = ALONE,
 ) -> Progress:
     """Train until the held-out loss stops falling or the planned steps are done.
 
-    The network ends with the weights of the best epoch. The same seed and data give the same
-    weights on CPU, also when the process was killed and went on from a checkpoint.
+    The network ends with the weights of the best epoch. The same seed, data and number of
+    processes give the same weights on CPU, also when the process was killed at any step and went on
+    from a checkpoint. Each of several processes takes its part of every minibatch.
 
     Raises:
-        BadInput: the loss is not a number.
+        NotFinite: the loss is not a number.
+        BadOption: minibatches too small for so many processes.
+        Retryable: the process was told to stop; the checkpoint is written.
     """
     fitted, held_out = split(len(minibatches), plan.seed)
+    processes.check(min(plan.batch_size, len(fitted)))
     sampler = EpochSampler(fitted, plan.batch_size, plan.seed)
     precisions = {name: value / len(minibatches) for name, value in network.precisions().items()}
     optimizer = FlatAdam(network, precisions, plan.learning_rate, eps=1e-4)
     progress = (checkpoints.load(network, optimizer) if checkpoints else None) or Progress()
-    while progress.step < plan.steps and not _patience_is_over(progress, plan, sampler):
-        network.train()
-        with _old_objects_left_alone():
-            steps = range(progress.step, progress.step + sampler.steps_per_epoch)
-            drawn = ahead(
-                lambda step: minibatches.for_losses(sampler.minibatch(step), (plan.seed, step)),
-                steps,
-            )
-            for step, batch in zip(steps, drawn):
-                _train_step(network, optimizer, batch, step, plan)
-        progress.step += sampler.steps_per_epoch
-        _keep_the_best(progress, network, held_out_loss(network, minibatches, held_out), plan)
-        if checkpoints and checkpoints.due():
-            checkpoints.save(network, optimizer, progress)
+    seed = processes.seed(plan.seed)
+
+    def draw(step: int) -> tuple[Any, Minibatch | SparseMinibatch]:
+        cells = sampler.minibatch(step)
+        return cells, minibatches.for_losses(processes.part(cells), (seed, step))
+
+    # A loss that is not a number ends in one line; numpy's warnings before it help nobody.
+    with told_to_stop() as told, _old_objects_left_alone(), np.errstate(all="ignore"):
+        while progress.step < plan.steps and not _patience_is_over(progress, plan, sampler):
+            network.train()
+            steps = range(progress.step, sampler.end_of_epoch(progress.step))
+            for step, (cells, batch) in zip(steps, ahead(draw, steps)):
+                stop = _train_step(network, optimizer, batch, cells, step, plan, processes, told)
+                progress.step = step + 1
+                if progress.step == sampler.end_of_epoch(step):
+                    # Before saving: a checkpoint at the end of an epoch holds its loss.
+                    loss = held_out_loss(network, minibatches, held_out, processes)
+                    _keep_the_best(progress, network, loss, plan)
+                if checkpoints and (stop or checkpoints.due()):
+                    checkpoints.save(network, optimizer, progress)
+                if stop:
+                    processes.stop(progress.step)
     optimizer.release()
     network.load_state_dict(progress.best_weights)
     network.eval()
     return progress
 
 
-def held_out_loss(network: ConditionalVAE, minibatches: Minibatches, observations: Any) -> float:
-    """Mean negative evidence lower bound a cell, at the mean of its latent state, in nats."""
+def held_out_loss(
+    network: ConditionalVAE,
+    minibatches: Minibatches,
+    observations: Any,
+    processes: Processes = ALONE,
+) -> float:
+    """Mean negative evidence lower bound a cell, at the mean of its latent state, in nats.
+
+    Each process computes it for its part of the observations; all get the same number.
+    """
     network.eval()
+    own = processes.part(observations)
     total = 0.0
     with torch.no_grad():
-        for part in np.array_split(observations, max(1, len(observations) // 1024)):
-            batch = minibatches.for_losses(part)
-            reconstruction, divergence = network.mean_losses(batch, sampled=False)
-            total += float(reconstruction + divergence) * len(part)
-    return total / len(observations)
+        for part in np.array_split(own, max(1, len(own) // 1024)):
+            if len(part):
+                batch = minibatches.for_losses(part)
+                reconstruction, divergence = network.mean_losses(batch, sampled=False)
+                total += float(reconstruction + divergence) * len(part)
+    device = network.log_theta_G.device
+    sums = torch.tensor([total], dtype=torch.float64, device=device)
+    processes.add_up([sums])
+    return float(sums) / len(observations)
 
 
 def _train_step(
     network: ConditionalVAE,
     optimizer: FlatAdam,
     batch: Minibatch | SparseMinibatch,
+    observations: Any,
     step: int,
     plan: TrainingPlan,
-) -> None:
-    _seed(plan.seed * 1_000_003 + step)
+    processes: Processes,
+    told: Told,
+) -> bool:
+    """One step of all processes; whether any of them was told to stop."""
+    seed = processes.seed(plan.seed)
+    _seed(seed * 1_000_003 + step)
     optimizer.learning_rate = plan.learning_rate * one_cycle(step / plan.steps)
+    share = len(processes.part(observations)) / len(observations)
     reconstruction, divergence = network.mean_losses(batch, sampled=True)
     kl_weight = min(1.0, (step + 1) / max(1, plan.warmup_steps))
     loss = reconstruction + kl_weight * divergence
-    if not math.isfinite(loss.item()):
-        raise BadInput(
-            f"the training loss is {loss.item()} at step {step}",
-            do="look for cells with extreme counts, or lower --learning-rate",
-        )
-    loss.backward()  # type: ignore[no-untyped-call]
+    loss.backward(loss.new_tensor(share))  # type: ignore[no-untyped-call]
+    whole, stop = processes.agree(
+        optimizer.gradient, network, loss.item(), share, stop=told.to_stop
+    )
+    if not math.isfinite(whole):
+        raise NotFinite(whole, step, observations)
     optimizer.step()
+    return stop
 
 
 def one_cycle(done: float) -> float:

@@ -17,8 +17,10 @@ from levelseq.models.conditional_vae import VaeModel
 from levelseq.models.embedding import Embedding, encoded
 from levelseq.models.minibatches import CohortMinibatches, blocks, device
 from levelseq.models.networks import ConditionalVAE
+from levelseq.models.not_finite import Names, NotFinite, refuse_absurd_counts
+from levelseq.models.processes import ALONE, Processes
 from levelseq.models.threads import with_helper
-from levelseq.models.training import Checkpoints, TrainingPlan, train_network
+from levelseq.models.training import Checkpoints, Progress, TrainingPlan, train_network
 
 __all__ = ["VaeSettings", "fit_vae", "plan_latent", "plan_training"]
 
@@ -95,14 +97,21 @@ def fit_vae(
     plan: TrainingPlan,
     checkpoints: Checkpoints | None,
     label_S: Any | None = None,
-) -> tuple[VaeModel, dict[str, Any]]:
+    processes: Processes = ALONE,
+) -> tuple[VaeModel, dict[str, Any]] | None:
     """Train on a cohort's counts; labels (-1: unknown), if given, shape the embedding's metric.
 
     Returns:
-        The model, and its metrics: steps done, best step, held-out loss after each epoch.
+        The model, and its metrics: steps done, best step, held-out loss after each epoch. None in
+        all but the first of several processes.
+
+    Raises:
+        BadInput: a count is absurd, or the loss is not a number; the gene and the batch are named.
     """
     obs = cohort.obs()
     with GeneCounts(cohort, space) as counts, with_helper():
+        names = _names(cohort, space, tree)
+        refuse_absurd_counts(counts, names)
         torch.manual_seed(plan.seed)
         network = ConditionalVAE(
             len(space.variable),
@@ -113,7 +122,9 @@ def fit_vae(
         ).to(device())
         nodes = tree.node_codes(obs)
         minibatches = CohortMinibatches(counts, nodes)
-        progress = train_network(network, minibatches, plan, checkpoints)
+        progress = _trained(network, minibatches, plan, checkpoints, processes, names)
+        if not processes.first:
+            return None
         mean_scaled = _mean_scaled(minibatches, len(obs), len(space.variable))
         chosen = Anchors.choose(len(obs), plan.seed)
         latent = np.concatenate(
@@ -136,6 +147,28 @@ def fit_vae(
         "held_out_loss": [round(loss, 4) for loss in progress.held_out_losses],
     }
     return replace(unanchored, anchors=anchors), metrics
+
+
+def _trained(
+    network: ConditionalVAE,
+    minibatches: CohortMinibatches,
+    plan: TrainingPlan,
+    checkpoints: Checkpoints | None,
+    processes: Processes,
+    names: Names,
+) -> Progress:
+    try:
+        return train_network(network, minibatches, plan, checkpoints, processes)
+    except NotFinite as error:
+        batch = minibatches.tensors(error.observations)
+        raise names.explained(error, network, batch) from error
+
+
+def _names(cohort: Cohort, space: GeneSpace, tree: BatchTree) -> Names:
+    """What an error may say: a level of the tree that tells donors apart is left out."""
+    shown = [i for i, level in enumerate(tree.levels) if level != cohort.role("donor")]
+    paths = tree.paths(cohort.obs())
+    return Names(space.variable, [tuple(path[i] for i in shown) for path in paths])
 
 
 def _mean_scaled(minibatches: CohortMinibatches, n_cells: int, n_genes: int) -> Any:

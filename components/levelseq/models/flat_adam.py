@@ -52,19 +52,26 @@ class FlatAdam:
         )
         self._precision = torch.zeros(len(self._value), device=device)
         self._steps = 0
+        self._part: dict[str, slice] = {}
         first = 0
         for (name, parameter), size in zip(module.named_parameters(), sizes):
             part = slice(first, first + size)
             value = _as(self._value[part], parameter)
             value.copy_(parameter.detach())
             parameter.data, parameter.grad = value, _as(self._slope[part], parameter)
-            self._precision[part] = precision.get(name, 0.0)
+            self._part[name] = part
             first += size
+        self.set_precision(precision)
 
     @property
     def gradient(self) -> Tensor:
         """All gradients, in place: what a step goes down."""
         return self._slope
+
+    def set_precision(self, precision: Mapping[str, float]) -> None:
+        """Change the priors of some parameters."""
+        for name, value in precision.items():
+            self._precision[self._part[name]] = value
 
     def step(self) -> None:
         """One step down the gradients, which are zero afterwards."""

@@ -24,6 +24,9 @@ from levelseq.models.sparse_minibatches import SparseMinibatch
 __all__ = ["ConditionalVAE", "Minibatch", "NodeEffects", "paths"]
 
 
+HYPERPRIOR = 0.1
+
+
 class Minibatch(NamedTuple):
     """What the network is shown of B cells.
 
@@ -206,13 +209,25 @@ class ConditionalVAE(nn.Module):
         return reconstruction, divergence
 
     def precisions(self) -> dict[str, float]:
-        """The precision of the normal prior of each parameter that has one, by name."""
+        """The precision of each level's normal prior, by the name of its parameter.
+
+        Learned: one over the mean square of the level's effects, drawn to what was expected of them
+        as by a tenth as many effects more (the mode under a gamma hyperprior). A level whose nodes
+        are alike is shrunk to its parents; one that differs is left to.
+        """
         return {
-            f"{name}.levels.{level}": 1 / m.prior_sd**2
+            f"{name}.levels.{level}": _learned_precision(table.detach(), m.prior_sd)
             for name, m in self.named_modules()
             if isinstance(m, NodeEffects)
-            for level in range(len(m.levels))
+            for level, table in enumerate(m.levels)
         }
+
+
+def _learned_precision(table: Tensor, prior_sd: float) -> float:
+    if not table.any():
+        return 1 / prior_sd**2
+    mean_square = float(table.double().square().mean())
+    return (1 + HYPERPRIOR) / (mean_square + HYPERPRIOR * prior_sd**2)
 
 
 def _norm(width: int) -> nn.BatchNorm1d:

@@ -86,6 +86,7 @@ class Progress:
     best_step: int = 0
     best_weights: dict[str, Tensor] = field(default_factory=dict)
     held_out_losses: list[float] = field(default_factory=list)
+    precisions: dict[str, float] = field(default_factory=dict)
 
     def as_json(self) -> dict[str, Any]:
         """All but the weights."""
@@ -115,9 +116,10 @@ def train_network(
     fitted, held_out = split(len(minibatches), plan.seed)
     processes.check(min(plan.batch_size, len(fitted)))
     sampler = EpochSampler(fitted, plan.batch_size, plan.seed)
-    precisions = {name: value / len(minibatches) for name, value in network.precisions().items()}
-    optimizer = FlatAdam(network, precisions, plan.learning_rate, eps=1e-4)
-    progress = (checkpoints.load(network, optimizer) if checkpoints else None) or Progress()
+    optimizer = FlatAdam(network, {}, plan.learning_rate, eps=1e-4)
+    progress = (checkpoints.load(network, optimizer) if checkpoints else None) or Progress(
+        precisions=network.precisions()
+    )
     seed = processes.seed(plan.seed)
 
     def draw(step: int) -> tuple[Any, Minibatch | SparseMinibatch]:
@@ -128,6 +130,10 @@ def train_network(
     with told_to_stop() as told, _old_objects_left_alone(), np.errstate(all="ignore"):
         while progress.step < plan.steps and not _patience_is_over(progress, plan, sampler):
             network.train()
+            # The priors of the tree's levels are those of the weights at the epoch's beginning.
+            optimizer.set_precision(
+                {name: value / len(minibatches) for name, value in progress.precisions.items()}
+            )
             steps = range(progress.step, sampler.end_of_epoch(progress.step))
             for step, (cells, batch) in zip(steps, ahead(draw, steps)):
                 stop = _train_step(network, optimizer, batch, cells, step, plan, processes, told)
@@ -136,6 +142,7 @@ def train_network(
                     # Before saving: a checkpoint at the end of an epoch holds its loss.
                     loss = held_out_loss(network, minibatches, held_out, processes)
                     _keep_the_best(progress, network, loss, plan)
+                    progress.precisions = network.precisions()
                 if checkpoints and (stop or checkpoints.due()):
                     checkpoints.save(network, optimizer, progress)
                 if stop:

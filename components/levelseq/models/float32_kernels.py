@@ -39,10 +39,13 @@ def float_kernel(function: Function) -> Function:
     """A kernel in which sums may be taken in any order: compilers then run them as vectors.
 
     The order is fixed when the kernel is compiled, so the same input gives the same bits. Compiled
-    at the first call and kept on disk where that can be written.
+    at the first call and kept on disk where that can be written. A kernel becomes part of those
+    that call it: called, it would be another compilation, with other sums, in the process that
+    compiles them than in one that reads them from disk.
     """
     choices: dict[str, Any] = {
         "nogil": True,
+        "forceinline": True,
         "error_model": "numpy",
         "fastmath": {"reassoc", "contract", "nsz"},
     }

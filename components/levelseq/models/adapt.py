@@ -36,6 +36,7 @@ NEIGHBOURS = 15
 FEWEST_TO_SPLIT = 4
 ROUNDS = 10
 PRIOR_COUNTS = (2.0, 100.0)
+MOST_LEAVES, MOST_CELLS = 20, 500
 
 
 def adapt_model(model: str, cohort: str, workspace: str) -> str:
@@ -172,15 +173,28 @@ def _fit_leaf(
 def _prior_counts(model: VaeModel, leaf: int) -> float:
     """How many expected counts the parent's mean is worth.
 
-    One over the variance of the effects that the path's new nodes may have, as the trained nodes
-    of their levels show it: the gamma prior of a multiplicative effect with that variance.
+    One over the variance of what the path's new nodes may do, as trained leaves show it when as
+    many of their nodes are taken away: the gamma prior of a multiplicative effect with that
+    variance.
     """
-    path = pd.DataFrame([model.tree.leaves[leaf]], columns=list(model.tree.levels))
-    variance = 0.0
-    for node, table in zip(model.tree.node_codes(path)[0], model.network.gene_nodes.levels):
-        trained = table[table.abs().sum(dim=1) > 0]
-        if not table[node].any() and len(trained):
-            variance += float(trained.square().mean())
+    known = _parent_nodes(model, leaf)
+    tables = model.network.gene_nodes.levels
+    new = sum(1 for node, table in zip(known, tables) if node < 0 or not table[node].any())
+    paths = model.tree.node_codes(pd.DataFrame(model.tree.leaves, columns=list(model.tree.levels)))
+    trained = [path for path in paths if tables[-1][path[-1]].any()][:MOST_LEAVES]
+    latent = torch.as_tensor(model.anchors.latent[:MOST_CELLS]).to(tables[0].device)
+    squares = []
+    for path in trained:
+        above = path.copy()
+        above[len(path) - new :] = -1
+        own, without = (
+            model.network.decode(
+                latent, torch.as_tensor(at).to(latent.device).expand(len(latent), -1)
+            )
+            for at in (path, above)
+        )
+        squares.append(float((own - without).mean(dim=0).square().mean()))
+    variance = float(np.mean(squares)) if squares else 0.0
     return float(np.clip(1 / max(variance, 1e-6), *PRIOR_COUNTS))
 
 

@@ -18,6 +18,7 @@ from levelseq.errors import BadInput
 from levelseq.models.checkpoint import StoreCheckpoints
 from levelseq.models.classical_fit import fit_classical
 from levelseq.models.history import unseen_history
+from levelseq.models.label_fit import with_labels
 from levelseq.models.mapping import largest_leaf
 from levelseq.models.saving import MODEL, SCHEMA, Model, save_model
 from levelseq.models.vae_fit import VaeSettings, fit_vae, plan_latent, plan_training
@@ -74,6 +75,11 @@ def run(params: TrainParams, cohort: str, normalized: str, workspace: str) -> st
     obs = opened.obs()
     metrics["largest_leaf"] = largest_leaf(obs, model.tree)
     metrics["history"] = unseen_history(model, opened, obs, params.seed)
+    model, found = with_labels(model, opened, params.seed)
+    if found:
+        metrics["labels"] = found
+    if "reason" in found:
+        notice("train", found["reason"])
     save_model(store, model, manifest, metrics)
     checkpoints.remove()
     stage("train", f"{model.KIND} written", genes=len(model.space.variable))

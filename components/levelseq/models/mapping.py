@@ -132,7 +132,8 @@ def _as_anndata(part: LevelledShard, model: Model, measured: Any) -> ad.AnnData:
     obs["score"] = levelled.score
     if model.labels is not None:
         found = model.labels.apply(levelled.embedding, model.anchors)
-        obs["label_transferred"] = found.label
+        names = list(model.labels.names)
+        obs["label_transferred"] = pd.Categorical(found.label, categories=names)
         if found.confidence is not None:
             obs["label_confidence"] = found.confidence
     bounds: dict[str, Any] = {}

@@ -22,7 +22,7 @@ def refuse_unsupported(model: Model, cohort: Cohort, most: float) -> None:
     Of cells like the training cohort's about 5 % have a score below 0.05. Measured with 0.6 for
     `most` (tests/benchmarks/confidence.py): of 15 real batches held out whole at most 23 % of the
     cells score so low, of simulated deposits that drift as far as batches differ at most 11 %, of
-    those that drift twice as far 23 to 69 % (1 of 8 refused); of another tissue 52 to 99 % (11 of
+    those that drift twice as far 23 to 69 % (1 of 8 refused); of another tissue 51 to 100 % (11 of
     13 batches, each of 4 deposits refused), of another simulated tissue all.
 
     Args:

@@ -19,6 +19,7 @@ from levelseq.cohort.gene_space import GeneSpace
 from levelseq.cohort.loader import GeneCounts
 from levelseq.models.anchors import Anchors
 from levelseq.models.embedding import Embedding, encoded
+from levelseq.models.label_transfer import LabelTransfer
 from levelseq.models.levelled import Levelled, LevelledShard
 from levelseq.models.minibatches import CohortMinibatches, blocks, device
 from levelseq.models.networks import ConditionalVAE, Minibatch
@@ -40,6 +41,7 @@ class VaeModel:
         anchors: a sample of the training cohort.
         mean_scaled_G: mean of counts over size factors, for genes that a later cohort lacks.
         place: where cells lie in the levelled embedding.
+        labels: of the anchors, where the training cohort has labels.
     """
 
     KIND: ClassVar[str] = "ConditionalVAE"
@@ -50,6 +52,7 @@ class VaeModel:
     anchors: Anchors
     mean_scaled_G: Any
     place: Embedding
+    labels: LabelTransfer | None = None
 
     def minibatches(self, counts: GeneCounts, obs: pd.DataFrame) -> CohortMinibatches:
         """The tensors of a cohort for this model; unseen nodes fall back to their parents."""

@@ -21,6 +21,7 @@ from levelseq.errors import BadInput, BadOption
 from levelseq.models.checkpoint import SharedCheckpoints, StoreCheckpoints
 from levelseq.models.classical_fit import fit_classical
 from levelseq.models.history import unseen_history
+from levelseq.models.label_fit import with_labels
 from levelseq.models.mapping import largest_leaf
 from levelseq.models.processes import Processes, joined
 from levelseq.models.saving import MODEL, SCHEMA, Model, save_model
@@ -97,6 +98,11 @@ def _write(
     obs = cohort.obs()
     metrics["largest_leaf"] = largest_leaf(obs, model.tree)
     metrics["history"] = unseen_history(model, cohort, obs, seed)
+    model, found = with_labels(model, cohort, seed)
+    if found:
+        metrics["labels"] = found
+    if "reason" in found:
+        notice("train", found["reason"])
     save_model(store, model, manifest, metrics)
     stage("train", f"{model.KIND} written", genes=len(model.space.variable))
 

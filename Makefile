@@ -6,7 +6,7 @@ IMAGE ?= levelseq/levelseq-cpu:0.1.0
 INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e
 
 .PHONY: run test test-slow lint compile docs image clean bench-default bench-drift bench-passes bench-real bench-kill \
-	bench-classical bench-scale bench-truth
+	bench-ablation bench-classical bench-confidence bench-controls bench-integration bench-nested bench-scale bench-train bench-truth
 
 run: .venv/run
 	$(BIN)/levelseq run
@@ -30,7 +30,10 @@ docs: .venv/run
 
 bench-classical: .venv-peers/ready
 
-bench-default bench-drift bench-real bench-passes bench-classical bench-scale bench-truth: bench-%: .venv/test
+bench-train bench-integration: .venv-peers-models/ready
+
+bench-default bench-drift bench-real bench-passes bench-ablation bench-classical \
+	bench-confidence bench-controls bench-integration bench-nested bench-scale bench-train bench-truth: bench-%: .venv/test
 	$(BIN)/python tests/benchmarks/$*.py $(ARGS)
 
 bench-kill: .venv/test
@@ -42,7 +45,7 @@ image: .venv/run
 	docker build -f images/Dockerfile.cpu --build-arg BASE=$(BASE) -t $(IMAGE) .
 
 clean:
-	rm -rf .venv .venv-peers wheelhouse workspace
+	rm -rf .venv .venv-peers .venv-peers-models wheelhouse workspace
 
 .venv/bin/python:
 	$(PYTHON) -m venv .venv || { rm -rf .venv; echo "python's venv is missing: on Debian, apt-get install python3-venv"; exit 1; }
@@ -58,4 +61,9 @@ clean:
 .venv-peers/ready: tests/benchmarks/peers.txt
 	$(PYTHON) -m venv .venv-peers
 	.venv-peers/bin/python -m pip install --quiet --disable-pip-version-check -r $<
+	touch $@
+
+.venv-peers-models/ready: tests/benchmarks/model_peers.txt
+	$(PYTHON) -m venv .venv-peers-models
+	.venv-peers-models/bin/python -m pip install --quiet --disable-pip-version-check -r $<
 	touch $@

@@ -1,7 +1,7 @@
 """What a person or a log collector sees while a step works: one line a stage, on stderr.
 
 On a terminal the line is for reading; elsewhere it is one JSON object. Donor ids and barcodes
-are never given to these functions.
+are never given to these functions. Of several processes that torchrun started the first speaks.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import sys
 import time
 from typing import Any
 
-__all__ = ["is_for_reading", "notice", "relay", "stage"]
+__all__ = ["is_for_reading", "notice", "relay", "speaks", "stage"]
 
 Fact = str | int | float | bool | None
 
@@ -25,6 +25,11 @@ def stage(step: str, message: str, **facts: Fact) -> None:
 def notice(step: str, message: str, **facts: Fact) -> None:
     """Something that a user should know, though the run goes on."""
     _line("notice", step, message, facts)
+
+
+def speaks() -> bool:
+    """Whether this process is the only one, or the first of several."""
+    return os.environ.get("RANK", "0") == "0"
 
 
 def is_for_reading() -> bool:
@@ -44,7 +49,7 @@ _FIXED = ("time", "level", "step", "message")
 def _line(
     level: str, step: str, message: str, facts: dict[str, Fact], for_reading: bool | None = None
 ) -> None:
-    if os.environ.get("LEVELSEQ_QUIET") and level == "info":
+    if not speaks() or (os.environ.get("LEVELSEQ_QUIET") and level == "info"):
         return
     if is_for_reading() if for_reading is None else for_reading:
         figures = ", ".join(f"{key} {value}" for key, value in facts.items())

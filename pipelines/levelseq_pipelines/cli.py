@@ -13,6 +13,7 @@ from collections.abc import Sequence
 
 from levelseq import __version__
 from levelseq.errors import BadOption, LevelseqError
+from levelseq.progress import speaks
 from levelseq_pipelines.commands import GROUPS
 from levelseq_pipelines.options import Parser
 
@@ -46,7 +47,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("levelseq: stopped; the same command goes on from here", file=sys.stderr)
         return 130
-    if address:
+    if address and speaks():
         print(address)
     return 0
 

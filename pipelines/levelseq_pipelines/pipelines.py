@@ -15,7 +15,7 @@ from levelseq_pipelines.scheduling import FULL, GPU, SMALL, schedule
 __all__ = ["PIPELINES", "choices_of", "map_new_data", "normalize_cohort", "study_of"]
 
 _STUDY = ("batch", "label", "condition", "donor", "tissue", "assay", "date", "keep", "genes")
-_MAPPING = ("output_genes", "reference_batch", "interval")
+_MAPPING = ("output_genes", "reference_batch", "interval", "most_unsupported")
 _CHOICES = {
     "normalize_cohort": ("method", "model_class", "seed", *_MAPPING),
     "map_new_data": ("seed", *_MAPPING),
@@ -104,6 +104,7 @@ def normalize_cohort(
     output_genes: str = "variable",
     reference_batch: str = "",
     interval: bool = False,
+    most_unsupported: float = 0.6,
     model_class: str = "auto",
     seed: int = 0,
 ):
@@ -151,6 +152,7 @@ def map_new_data(
     output_genes: str = "variable",
     reference_batch: str = "",
     interval: bool = False,
+    most_unsupported: float = 0.6,
     seed: int = 0,
 ):
     """Map new deposits through the champion: plan, ingest, map, validate, recalibrate, enforce.

@@ -43,11 +43,17 @@ SETS = {
 SEEDS = 3
 
 
-def main() -> None:
-    """Print a line a set and seed, then the bar on lung_lines."""
+def shared_data() -> Path:
+    """The folder of the real sets; without it the process ends."""
     shared = Path(os.environ.get("SHARED", Path(__file__).parents[3] / "shared")) / "data"
     if not shared.is_dir():
         sys.exit(f"{shared}: the real sets are not here (set SHARED to their parent folder)")
+    return shared
+
+
+def main() -> None:
+    """Print a line a set and seed, then the bar on lung_lines."""
+    shared = shared_data()
     totals = []
     print("set                seed  levelseq   bio  batch  unintegrated  ComBat  scVI  kept")
     for name in sys.argv[1:] or SETS:

@@ -69,3 +69,15 @@ def test_a_gene_that_was_not_measured_changes_no_loss(network: ConditionalVAE) -
         network.decoder_out.bias[5] += 3
     after = network.losses(Minibatch(counts, scaled, nodes, measured), sampled=False)[0]
     torch.testing.assert_close(before, after, atol=1e-4, rtol=1e-5)
+
+
+def test_a_level_whose_nodes_are_alike_is_drawn_to_its_parents_harder() -> None:
+    network = ConditionalVAE(40, [2, 4], n_hidden=8, n_latent=2)
+    expected = 1 / network.gene_nodes.prior_sd**2
+    assert network.precisions()["gene_nodes.levels.0"] == pytest.approx(expected)
+    with torch.no_grad():
+        network.gene_nodes.levels[0].normal_(0, 0.05)
+        network.gene_nodes.levels[1].normal_(0, 1.5)
+    found = network.precisions()
+    assert found["gene_nodes.levels.0"] > 5 * expected
+    assert found["gene_nodes.levels.1"] < 0.5 * expected

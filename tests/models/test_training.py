@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import random
+import signal
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -12,12 +16,13 @@ from levelseq.cohort import BatchTree, open_cohort
 from levelseq.cohort.gene_space import GeneSpace
 from levelseq.cohort.loader import GeneCounts
 from levelseq.cohort.sampler import EpochSampler
-from levelseq.errors import BadInput
+from levelseq.errors import BadInput, Retryable
 from levelseq.models.checkpoint import StoreCheckpoints
 from levelseq.models.minibatches import CohortMinibatches
 from levelseq.models.networks import ConditionalVAE
 from levelseq.models.saving import read_metrics
-from levelseq.models.training import Progress, TrainingPlan, train_network
+from levelseq.models.threads import with_helper
+from levelseq.models.training import TrainingPlan, train_network
 from levelseq.models.vae_fit import plan_training
 from levelseq.normalize.state import read_state
 from levelseq.store import open_store
@@ -31,19 +36,39 @@ class Killed(BaseException):
     """The process is gone."""
 
 
-class DyingAfter(StoreCheckpoints):
-    """Saves every epoch, and dies right after saving at a step."""
+class Every(StoreCheckpoints):
+    """Saves after every so many steps."""
 
-    def __init__(self, folder: Path, step: int) -> None:
+    def __init__(self, folder: Path, steps: int) -> None:
         super().__init__(open_store(str(folder)), 0.0)
-        self.step = step
+        self.steps, self.asked = steps, 0
 
-    def save(
-        self, network: ConditionalVAE, optimizer: torch.optim.Adam, progress: Progress
-    ) -> None:
-        super().save(network, optimizer, progress)
-        if progress.step >= self.step:
-            raise Killed
+    def due(self) -> bool:
+        self.asked += 1
+        return self.asked % self.steps == 0
+
+
+class Until:
+    """Minibatches up to a step, at which something happens."""
+
+    def __init__(self, minibatches: CohortMinibatches, step: int, happens: Callable) -> None:
+        self.minibatches, self.step, self.happens = minibatches, step, happens
+
+    def __len__(self) -> int:
+        return len(self.minibatches)
+
+    def for_losses(self, observations, thinned_by=None):
+        if thinned_by is not None and thinned_by[1] == self.step:
+            self.happens()
+        return self.minibatches.for_losses(observations, thinned_by)
+
+
+def die() -> None:
+    raise Killed
+
+
+def preempt() -> None:
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 @pytest.fixture(scope="module")
@@ -64,21 +89,66 @@ def network_for(setting: tuple[GeneCounts, CohortMinibatches, list[int]]) -> Con
     return ConditionalVAE(setting[0].shape[1], setting[2], n_hidden=16, n_latent=4)
 
 
-def trained_weights(setting, checkpoints: StoreCheckpoints | None) -> dict[str, torch.Tensor]:
+def trained_weights(
+    setting, checkpoints: StoreCheckpoints | None, minibatches=None
+) -> dict[str, torch.Tensor]:
     network = network_for(setting)
-    train_network(network, setting[1], PLAN, checkpoints)
+    train_network(network, minibatches or setting[1], PLAN, checkpoints)
     return network.state_dict()
 
 
-def test_a_killed_run_ends_with_the_weights_of_one_that_was_not(setting, tmp_path: Path) -> None:
-    whole = trained_weights(setting, None)
-    for step in (9, 26):
+def test_a_helper_changes_no_byte(setting, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = []
+    for threads in (1, 2, 2):
+        monkeypatch.setattr("levelseq.models.threads.n_threads", lambda n=threads: n)
+        with with_helper():
+            found.append(trained_weights(setting, None))
+    for other in found[1:]:
+        assert other.keys() == found[0].keys()
+        for name in other:
+            assert torch.equal(other[name], found[0][name]), name
+
+
+@pytest.fixture(scope="module")
+def whole(setting) -> dict[str, torch.Tensor]:
+    """The weights of a run that nothing befell: five epochs of eight steps."""
+    return trained_weights(setting, None)
+
+
+def same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
+    return one.keys() == other.keys() and all(torch.equal(one[k], other[k]) for k in one)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_run_killed_at_random_steps_ends_with_the_weights_of_one_that_was_not(
+    setting, whole, tmp_path: Path, seed: int
+) -> None:
+    draw = random.Random(seed)
+    for step in sorted(draw.sample(range(4, 40), 4)):
         with pytest.raises(Killed):
-            trained_weights(setting, DyingAfter(tmp_path, step))
-    resumed = trained_weights(setting, StoreCheckpoints(open_store(str(tmp_path)), 0.0))
-    assert whole.keys() == resumed.keys()
-    for name in whole:
-        assert torch.equal(whole[name], resumed[name]), name
+            trained_weights(setting, Every(tmp_path, 3), Until(setting[1], step, die))
+    resumed = trained_weights(setting, Every(tmp_path, 3))
+    assert same(whole, resumed)
+
+
+@pytest.mark.parametrize("step", [7, 8, 9])
+def test_a_run_killed_around_the_end_of_an_epoch_goes_on_the_same(
+    setting, whole, tmp_path: Path, step: int
+) -> None:
+    with pytest.raises(Killed):
+        trained_weights(setting, Every(tmp_path, 1), Until(setting[1], step, die))
+    assert open_store(str(tmp_path)).exists(f"{step:08d}/progress.json")
+    assert same(whole, trained_weights(setting, Every(tmp_path, 1)))
+
+
+def test_a_preempted_run_saves_the_step_it_is_in_and_asks_to_be_tried_again(
+    setting, whole, tmp_path: Path
+) -> None:
+    with pytest.raises(Retryable, match="at step 14"):
+        trained_weights(setting, Every(tmp_path, 1000), Until(setting[1], 13, preempt))
+    assert open_store(str(tmp_path)).exists("00000014/progress.json")
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+    assert same(whole, trained_weights(setting, Every(tmp_path, 1000)))
 
 
 def test_two_checkpoints_are_kept_and_none_when_the_model_is_written(
@@ -132,8 +202,8 @@ def test_the_warm_up_follows_the_planned_steps() -> None:
     options = {"batch_size": 128, "learning_rate": 1e-3, "patience": 10, "seed": 0}
     few, _ = plan_training(1_000, steps=0, **options)
     many, reasons = plan_training(1_000_000, steps=0, **options)
-    assert few.warmup_steps == few.steps // 2
-    assert many.warmup_steps == many.steps // 2
+    assert few.warmup_steps == round(0.3 * few.steps)
+    assert many.warmup_steps == round(0.3 * many.steps)
     assert many.steps > few.steps
     assert len(reasons) == 2
 

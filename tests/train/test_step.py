@@ -118,3 +118,35 @@ def test_a_cohort_in_which_no_batch_varies_is_refused(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match="no batch"):
         trained(w, cohort)
     assert open_store(w).list("models") == []
+
+
+def test_what_is_not_asked_for_is_chosen_by_the_data_and_the_reason_kept(
+    small: tuple[str, str, str], tmp_path: Path
+) -> None:
+    _, cohort, _ = small
+    normalized = normalize.run(NormalizeParams(), cohort, str(tmp_path))
+    params = TrainParams(model_class="vae", steps=10, n_hidden=16)
+    reasons = read_metrics(train.run(params, cohort, normalized, str(tmp_path)))["reasons"]
+    assert any("10 latent dimensions" in reason for reason in reasons)
+    assert any("64 cells in a minibatch" in reason for reason in reasons)
+    assert any("KL weight" in reason for reason in reasons)
+    with pytest.raises(BadInput, match="too few for a minibatch"):
+        trained(str(tmp_path), cohort, model_class="vae", batch_size=4)
+
+
+def test_labels_shape_the_embedding_only_when_asked(
+    small: tuple[str, str, str], tmp_path: Path
+) -> None:
+    _, cohort, _ = small
+    w = str(tmp_path)
+    normalized = normalize.run(NormalizeParams(), cohort, w)
+    choices = {"model_class": "vae", "steps": 10, "n_hidden": 16, "n_latent": 4}
+    plain, labelled = (
+        load_model(train.run(TrainParams(**choices, use_labels=use), cohort, normalized, w))
+        for use in (False, True)
+    )
+    opened = open_cohort(cohort)
+    one, other = (model.embedding(opened, opened.obs()) for model in (plain, labelled))
+    assert not np.allclose(one, other)
+    with pytest.raises(BadInput, match="no part in a classical model"):
+        trained(w, cohort, model_class="classical", use_labels=True)

@@ -68,6 +68,11 @@ class GeneCounts:
         """Remove the scratch files."""
         self._scratch.cleanup()
 
+    @property
+    def arrays(self) -> tuple[Any, Any, Indices]:
+        """Counts, genes and where each observation starts, as in CSR."""
+        return np.asarray(self._data), np.asarray(self._indices), self._indptr
+
     def rows(self, observations: Indices) -> sp.csr_matrix:
         """(observations, genes) counts as float32 CSR."""
         starts, ends = self._indptr[observations], self._indptr[observations + 1]

@@ -29,6 +29,8 @@ class EpochSampler:
         self._seed = seed
         self._epoch = -1
         self._order = observations
+        edges = np.linspace(0, len(observations), self.steps_per_epoch + 1)
+        self._edges = edges.astype(np.int64)
 
     def minibatch(self, step: int) -> Indices:
         """The observations of a step, counted from 0 over all epochs."""
@@ -36,5 +38,8 @@ class EpochSampler:
         if epoch != self._epoch:
             self._epoch = epoch
             self._order = np.random.default_rng([self._seed, epoch]).permutation(self._observations)
-        edges = np.linspace(0, len(self._order), self.steps_per_epoch + 1).astype(np.int64)
-        return self._order[edges[position] : edges[position + 1]]
+        return self._order[self._edges[position] : self._edges[position + 1]]
+
+    def end_of_epoch(self, step: int) -> int:
+        """The first step of the epoch after a step's."""
+        return (step // self.steps_per_epoch + 1) * self.steps_per_epoch

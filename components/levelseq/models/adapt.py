@@ -35,7 +35,8 @@ __all__ = ["adapt", "adapt_model", "false_correction"]
 NEIGHBOURS = 15
 FEWEST_TO_SPLIT = 4
 ROUNDS = 10
-PRIOR_COUNTS = 4.0
+PRIOR_COUNTS = (2.0, 100.0)
+MOST_LEAVES, MOST_CELLS = 20, 500
 
 
 def adapt_model(model: str, cohort: str, workspace: str) -> str:
@@ -126,7 +127,8 @@ def adapt_vae(model: VaeModel, cohort: Cohort, obs: pd.DataFrame) -> VaeModel:
     """A copy of a model with gene effects for the leaves of `obs` that its tree lacks.
 
     A leaf's effect of a gene is the log ratio of its counts to what cells of the same kinds would
-    show in the parent's mean, shrunk towards zero by a gamma prior; the kinds are prototypes of
+    show in the parent's mean, shrunk towards zero by as much as the trained nodes of its level are
+    alike (a gamma prior); the kinds are prototypes of
     the anchors, and cells are assigned anew after each round, since the encoder sees counts
     without the effect. Every other weight stays.
 
@@ -145,9 +147,9 @@ def adapt_vae(model: VaeModel, cohort: Cohort, obs: pd.DataFrame) -> VaeModel:
         for leaf in np.unique(codes if known.all() else codes[~known]):
             rows = np.flatnonzero(codes == leaf)
             _fit_leaf(adapted, minibatches, kinds, int(leaf), rows)
-            place = adapted.place.with_residual_of(
-                adapted.network, adapted.space, minibatches, rows, int(leaf)
-            )
+            latent = adapted.latent(minibatches, rows)
+            node_L = minibatches.nodes(rows[:1])[0]
+            place = adapted.place.with_leaf_of(latent, node_L, adapted.network.n_nodes)
             adapted = replace(adapted, place=place)
     return adapted
 
@@ -162,9 +164,38 @@ def _fit_leaf(
         for effects in (m for m in model.network.modules() if isinstance(m, NodeEffects)):
             effects.levels[-1][leaf] = 0.0
         profile_PG = kind_profiles(model, kinds, parent)
+        prior = _prior_counts(model, leaf)
         for _ in range(ROUNDS):
             observed, expected = observed_and_expected(model, minibatches, kinds, profile_PG, rows)
-            table[leaf] = torch.log((observed + PRIOR_COUNTS) / (expected + PRIOR_COUNTS))
+            table[leaf] = torch.log((observed + prior) / (expected + prior))
+
+
+def _prior_counts(model: VaeModel, leaf: int) -> float:
+    """How many expected counts the parent's mean is worth.
+
+    One over the variance of what the path's new nodes may do, as trained leaves show it when as
+    many of their nodes are taken away: the gamma prior of a multiplicative effect with that
+    variance.
+    """
+    known = _parent_nodes(model, leaf)
+    tables = model.network.gene_nodes.levels
+    new = sum(1 for node, table in zip(known, tables) if node < 0 or not table[node].any())
+    paths = model.tree.node_codes(pd.DataFrame(model.tree.leaves, columns=list(model.tree.levels)))
+    trained = [path for path in paths if tables[-1][path[-1]].any()][:MOST_LEAVES]
+    latent = torch.as_tensor(model.anchors.latent[:MOST_CELLS]).to(tables[0].device)
+    squares = []
+    for path in trained:
+        above = path.copy()
+        above[len(path) - new :] = -1
+        own, without = (
+            model.network.decode(
+                latent, torch.as_tensor(at).to(latent.device).expand(len(latent), -1)
+            )
+            for at in (path, above)
+        )
+        squares.append(float((own - without).mean(dim=0).square().mean()))
+    variance = float(np.mean(squares)) if squares else 0.0
+    return float(np.clip(1 / max(variance, 1e-6), *PRIOR_COUNTS))
 
 
 def _parent_nodes(model: VaeModel, leaf: int) -> Any:

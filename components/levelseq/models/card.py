@@ -13,6 +13,7 @@ def model_card(manifest: dict[str, Any], metrics: dict[str, Any], tree: BatchTre
     """Markdown that says what a model is, what it was trained on, and what it is not for."""
     choices = "\n".join(f"- {key}: {value}" for key, value in sorted(manifest["params"].items()))
     reasons = "\n".join(f"- {reason}" for reason in metrics.get("reasons", []))
+    labels = _labels(metrics.get("labels"))
     parent = manifest.get("parent") or "none"
     return f"""# {manifest["class"]} {manifest["key"]}
 
@@ -30,8 +31,28 @@ kind. Trained on cohort `{manifest["cohort"]}`; parent model: {parent}.
 
 {reasons or "- defaults"}
 
+## Labels
+
+{labels}
+
 ## Limits
 
 Expression is comparable on the reference batch that `normalized.json` names. Cells with a score
 near 0 are of a kind that the training cohort lacks. Not for diagnosis.
 """
+
+
+def _labels(found: dict[str, Any] | None) -> str:
+    """What a transferred label is worth, as training measured it."""
+    if found is None:
+        return "None: the training cohort has no label column."
+    kept = f"{found['names']} labels of {found['anchors']} anchors, kept aside from training."
+    if "accuracy" not in found:
+        return f"{kept} Later cells get {found['reason']}."
+    ranked = "not measured, too few are wrong" if found["auroc"] is None else found["auroc"]
+    return f"""{kept} With each batch left out in turn, and its confidence calibrated on the
+others only:
+
+- accuracy of the transferred label: {found["accuracy"]}
+- expected calibration error of its confidence: {found["expected_calibration_error"]}
+- AUROC of the confidence, right against wrong: {ranked}"""

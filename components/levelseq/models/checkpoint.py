@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Mapping
 
 import torch
 from safetensors.torch import load, save
 
+from levelseq.models.flat_adam import FlatAdam
 from levelseq.models.networks import ConditionalVAE
-from levelseq.models.training import Progress
+from levelseq.models.processes import Processes
+from levelseq.models.training import Checkpoints, Progress
 from levelseq.store import Store
 
-__all__ = ["StoreCheckpoints"]
+__all__ = ["SharedCheckpoints", "StoreCheckpoints"]
 
 
 class StoreCheckpoints:
@@ -20,7 +23,7 @@ class StoreCheckpoints:
 
     Args:
         store: rooted at `checkpoints/<model key>`.
-        seconds: between two checkpoints; 0 saves after every epoch.
+        seconds: between two checkpoints; 0 saves after every step.
     """
 
     KEPT = 2
@@ -34,14 +37,11 @@ class StoreCheckpoints:
         """Whether it is time to save."""
         return time.monotonic() - self._saved_at >= self._seconds
 
-    def save(
-        self, network: ConditionalVAE, optimizer: torch.optim.Adam, progress: Progress
-    ) -> None:
+    def save(self, network: ConditionalVAE, optimizer: FlatAdam, progress: Progress) -> None:
         """Write one checkpoint and remove those before the last two."""
         tensors = {f"network.{k}": v.contiguous() for k, v in network.state_dict().items()}
-        tensors |= {f"best.{k}": v for k, v in progress.best_weights.items()}
-        for number, values in optimizer.state_dict()["state"].items():
-            tensors |= {f"adam.{number}.{k}": torch.as_tensor(v) for k, v in values.items()}
+        tensors |= {f"best.{k}": v.contiguous() for k, v in progress.best_weights.items()}
+        tensors |= {f"adam.{k}": v for k, v in optimizer.state().items()}
         name = f"{progress.step:08d}"
         self._store.put(f"{name}/state.safetensors", save(tensors))
         self._store.put(f"{name}/progress.json", json.dumps(progress.as_json()).encode())
@@ -49,7 +49,7 @@ class StoreCheckpoints:
             self._store.delete_folder(old)
         self._saved_at = time.monotonic()
 
-    def load(self, network: ConditionalVAE, optimizer: torch.optim.Adam) -> Progress | None:
+    def load(self, network: ConditionalVAE, optimizer: FlatAdam) -> Progress | None:
         """Go on from the newest whole checkpoint, if there is one."""
         whole = self._whole()
         if not whole:
@@ -58,12 +58,7 @@ class StoreCheckpoints:
         tensors = load(self._store.get(f"{whole[-1]}/state.safetensors"))
         network.load_state_dict(_below(tensors, "network."))
         progress.best_weights = _below(tensors, "best.")
-        state = optimizer.state_dict()
-        moments: dict[int, dict[str, torch.Tensor]] = {}
-        for name, value in _below(tensors, "adam.").items():
-            number, _, key = name.partition(".")
-            moments.setdefault(int(number), {})[key] = value
-        optimizer.load_state_dict({**state, "state": moments})
+        optimizer.load_state(_below(tensors, "adam."))
         return progress
 
     def remove(self) -> None:
@@ -73,6 +68,43 @@ class StoreCheckpoints:
     def _whole(self) -> list[str]:
         names = self._store.list()
         return [name.split("/")[0] for name in names if name.endswith("/progress.json")]
+
+
+class SharedCheckpoints:
+    """Checkpoints of several processes: the first writes and reads, all go on from what it read.
+
+    Args:
+        own: where the first keeps them.
+        processes: that train together. Another number of them may go on.
+    """
+
+    def __init__(self, own: Checkpoints, processes: Processes) -> None:
+        self._own = own
+        self._processes = processes
+
+    def due(self) -> bool:
+        """Whether it is time for this process to save."""
+        return self._processes.first and self._own.due()
+
+    def save(self, network: ConditionalVAE, optimizer: FlatAdam, progress: Progress) -> None:
+        """Write one checkpoint in the first process."""
+        if self._processes.first:
+            self._own.save(network, optimizer, progress)
+
+    def load(self, network: ConditionalVAE, optimizer: FlatAdam) -> Progress | None:
+        """Put all processes where the first one is: at its checkpoint, or at its first weights."""
+        progress = self._own.load(network, optimizer) if self._processes.first else None
+        if self._processes.size == 1:
+            return progress
+        mine = (_on_cpu(network.state_dict()), _on_cpu(optimizer.state()), progress)
+        weights, moments, progress = self._processes.of_first(mine)
+        network.load_state_dict(weights)
+        optimizer.load_state(moments)
+        return progress
+
+
+def _on_cpu(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    return {k: v.detach().cpu() for k, v in tensors.items()}
 
 
 def _below(tensors: dict[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:

@@ -20,6 +20,7 @@ from levelseq.cohort import BatchTree, Cohort
 from levelseq.cohort.gene_space import GeneSpace
 from levelseq.errors import BadInput, BadOption
 from levelseq.models.anchors import Anchors
+from levelseq.models.label_transfer import LabelTransfer
 from levelseq.models.levelled import Levelled, LevelledShard
 from levelseq.normalize import combat, log1p_cpm, size_factors
 from levelseq.normalize.chunks import Chunk, Chunks, as_dense
@@ -43,6 +44,7 @@ class ClassicalModel:
         condition: column that ComBat keeps, or nothing.
         centre_G, loadings_GZ: of the principal components.
         anchors: samples of the fit in the space of the components.
+        labels: of the anchors, where the training cohort has labels.
     """
 
     KIND: ClassVar[str] = "Classical"
@@ -55,6 +57,7 @@ class ClassicalModel:
     centre_G: Any
     loadings_GZ: Any
     anchors: Anchors
+    labels: LabelTransfer | None = None
 
     def levelled(
         self, cohort: Cohort, reference: Path, *, interval: bool = False

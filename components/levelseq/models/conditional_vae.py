@@ -19,6 +19,7 @@ from levelseq.cohort.gene_space import GeneSpace
 from levelseq.cohort.loader import GeneCounts
 from levelseq.models.anchors import Anchors
 from levelseq.models.embedding import Embedding, encoded
+from levelseq.models.label_transfer import LabelTransfer
 from levelseq.models.levelled import Levelled, LevelledShard
 from levelseq.models.minibatches import CohortMinibatches, blocks, device
 from levelseq.models.networks import ConditionalVAE, Minibatch
@@ -40,6 +41,7 @@ class VaeModel:
         anchors: a sample of the training cohort.
         mean_scaled_G: mean of counts over size factors, for genes that a later cohort lacks.
         place: where cells lie in the levelled embedding.
+        labels: of the anchors, where the training cohort has labels.
     """
 
     KIND: ClassVar[str] = "ConditionalVAE"
@@ -50,10 +52,20 @@ class VaeModel:
     anchors: Anchors
     mean_scaled_G: Any
     place: Embedding
+    labels: LabelTransfer | None = None
 
     def minibatches(self, counts: GeneCounts, obs: pd.DataFrame) -> CohortMinibatches:
         """The tensors of a cohort for this model; unseen nodes fall back to their parents."""
         return CohortMinibatches(counts, self.tree.node_codes(obs), self.mean_scaled_G)
+
+    def latent(self, minibatches: CohortMinibatches, observations: Any) -> Any:
+        """(S, Z) means of the observations' latent states."""
+        return np.concatenate(
+            [
+                encoded(self.network, minibatches, part)[1].cpu().numpy()
+                for part in blocks(observations)
+            ]
+        )
 
     def embed(self, minibatches: CohortMinibatches, observations: Any) -> Any:
         """(S, D) where observations lie in the levelled embedding."""
@@ -65,8 +77,9 @@ class VaeModel:
         )
 
     def project(self, batch: Minibatch, latent_BZ: Tensor) -> Any:
-        """(B, D): where cells of some latent states and counts lie in the embedding."""
-        return self.place.project(self.network, self.space, batch, latent_BZ)
+        """(B, D): where cells of some latent states lie in the embedding."""
+        nodes = batch.node_BL.cpu().numpy()
+        return self.place.project(latent_BZ.cpu().numpy(), nodes, self.network.n_nodes)
 
     def embedding(
         self, cohort: Cohort, obs: pd.DataFrame, rows: Any = None, *, unseen: bool = False
@@ -169,7 +182,7 @@ class VaeModel:
                 grown[: len(state[name])] = state[name]
                 state[name] = grown
         network.load_state_dict(state)
-        place = self.place.with_leaves(len(tree.leaves) - len(self.tree.leaves))
+        place = self.place.with_nodes(self.network.n_nodes, network.n_nodes)
         return replace(self, network=network.to(device()).eval(), tree=tree, place=place)
 
     def to_tensors(self) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -182,7 +195,7 @@ class VaeModel:
         state = self.network.state_dict()
         tensors = {f"network.{name}": value.cpu().numpy() for name, value in state.items()}
         anchors = {f"anchors.{name}": value for name, value in vars(self.anchors).items()}
-        place = {f"embedding.{name}": value for name, value in vars(self.place).items()}
+        place = {f"embedding.{name}": value for name, value in self.place.to_tensors().items()}
         return config, {**tensors, **anchors, **place, "mean_scaled_G": self.mean_scaled_G}
 
     @classmethod
@@ -201,8 +214,13 @@ class VaeModel:
         )
         names = ("latent", "embedding", "leaf", "distance", "noise")
         anchors = Anchors(*(tensors[f"anchors.{name}"] for name in names))
-        parts = ("centre_G", "loadings_GD", "residual_NG")
-        place = Embedding(*(tensors[f"embedding.{name}"] for name in parts))
+        place = Embedding.from_tensors(
+            {
+                name.removeprefix("embedding."): value
+                for name, value in tensors.items()
+                if name.startswith("embedding.")
+            }
+        )
         network.eval()
         network.to(device())
         return cls(network, space, tree, anchors, tensors["mean_scaled_G"], place)

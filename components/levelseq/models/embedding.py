@@ -1,104 +1,80 @@
-"""The levelled embedding: principal components of levelled log expression.
+"""The levelled embedding: latent states without batches, in the metric of their clusters.
 
-Distances in it are differences in expression, not in the latent space's arbitrary scale.
-Shapes: B cells, G variable genes, D dimensions, N leaves.
+Shapes: B cells, Z latent dimensions, D axes, L levels of the batch tree.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import torch
-from sklearn.decomposition import PCA
 from torch import Tensor
 
-from levelseq.cohort.gene_space import GeneSpace
-from levelseq.models.minibatches import CohortMinibatches, blocks
+from levelseq.models.cluster_metric import ClusterMetric
+from levelseq.models.latent_levelling import LatentLevelling
+from levelseq.models.minibatches import CohortMinibatches
 from levelseq.models.networks import ConditionalVAE, Minibatch
 
-__all__ = ["Embedding"]
-
-RESIDUAL_KEPT = 0.2
-PER = 1e4
+__all__ = ["Embedding", "encoded"]
 
 
 @dataclass(frozen=True)
 class Embedding:
-    """What places a cell: the decoder's expectation, and a part of what its counts show beyond it.
-
-    Decoded values alone place cells by what the model has learned; a fifth of the residual keeps
-    finer differences in their places too. A leaf's mean residual is taken out, since it is the
-    leaf's: mostly its depth, which zeros let through.
+    """Where a cell lies, from its latent state and its path through the batch tree.
 
     Attributes:
-        centre_G, loadings_GD: of the principal components.
-        residual_NG: mean residual of each leaf, and behind them the mean over all cells, for
-            observations of a leaf that is not known.
+        levelling: what is taken from the state for its batches.
+        metric: the axes of what is left.
     """
 
-    centre_G: Any
-    loadings_GD: Any
-    residual_NG: Any
+    levelling: LatentLevelling
+    metric: ClusterMetric
 
     @classmethod
     def fit(
         cls,
-        network: ConditionalVAE,
-        space: GeneSpace,
-        minibatches: CohortMinibatches,
-        chosen: Any,
-        n_leaves: int,
+        latent_BZ: Any,
+        node_BL: Any,
+        n_nodes: Sequence[int],
+        seed: int,
+        label_B: Any | None = None,
     ) -> Embedding:
-        """Residuals over all cells, components over the chosen ones, with a fixed sign."""
-        residual_NG = _mean_residuals(network, space, minibatches, n_leaves)
-        unprojected = cls(np.zeros(1), np.zeros((1, 1)), residual_NG)
-        x_CG = np.concatenate(
-            [
-                unprojected.expression(network, space, *encoded(network, minibatches, part))
-                for part in blocks(chosen)
-            ]
-        )
-        kept = min(network.n_latent, *x_CG.shape)
-        fitted = PCA(kept, svd_solver="covariance_eigh").fit(x_CG)
-        loadings_GD = fitted.components_.T
-        loadings_GD *= np.sign(loadings_GD[np.abs(loadings_GD).argmax(axis=0), np.arange(kept)])
-        return cls(fitted.mean_.astype(np.float32), loadings_GD.astype(np.float32), residual_NG)
+        """Both parts from the same cells; labels (-1: unknown) have a part in the metric."""
+        levelling = LatentLevelling.fit(latent_BZ, node_BL, n_nodes, seed)
+        levelled = levelling.apply(latent_BZ, node_BL, n_nodes)
+        return cls(levelling, ClusterMetric.fit(levelled, node_BL[:, -1], seed, label_B))
 
-    def expression(
-        self, network: ConditionalVAE, space: GeneSpace, batch: Minibatch, latent_BZ: Tensor
-    ) -> Any:
-        """(B, G) log1p of counts per 10,000 on the root of the tree, most noise taken out."""
-        expected, shown = _expected_and_shown(network, space, batch, latent_BZ)
-        leaf = batch.node_BL[:, -1].cpu().numpy()
-        return expected + RESIDUAL_KEPT * (shown - expected - self.residual_NG[leaf])
-
-    def project(
-        self, network: ConditionalVAE, space: GeneSpace, batch: Minibatch, latent_BZ: Tensor
-    ) -> Any:
+    def project(self, latent_BZ: Any, node_BL: Any, n_nodes: Sequence[int]) -> Any:
         """(B, D): where cells lie."""
-        x_BG = self.expression(network, space, batch, latent_BZ)
-        return (x_BG - self.centre_G) @ self.loadings_GD
+        levelled = self.levelling.apply(latent_BZ, node_BL, n_nodes)
+        return self.metric.apply(levelled).astype(np.float32)
 
-    def with_leaves(self, more: int) -> Embedding:
-        """With room for more leaves, whose residual is the mean over all cells."""
-        known, unknown = self.residual_NG[:-1], self.residual_NG[-1:]
-        grown = np.concatenate([known, np.repeat(unknown, more + 1, axis=0)])
-        return replace(self, residual_NG=grown)
+    def with_nodes(self, before: Sequence[int], after: Sequence[int]) -> Embedding:
+        """With room for more nodes in each level of the tree."""
+        return replace(self, levelling=self.levelling.with_nodes(before, after))
 
-    def with_residual_of(
-        self,
-        network: ConditionalVAE,
-        space: GeneSpace,
-        cells: CohortMinibatches,
-        rows: Any,
-        leaf: int,
-    ) -> Embedding:
-        """With a leaf's residual measured on its cells."""
-        residual_NG = self.residual_NG.copy()
-        residual_NG[leaf] = _sum_of_residuals(network, space, cells, rows) / len(rows)
-        return replace(self, residual_NG=residual_NG)
+    def with_leaf_of(self, latent_BZ: Any, node_L: Any, n_nodes: Sequence[int]) -> Embedding:
+        """With one leaf's offsets measured on its cells."""
+        return replace(self, levelling=self.levelling.with_leaf_of(latent_BZ, node_L, n_nodes))
+
+    def to_tensors(self) -> dict[str, Any]:
+        """Arrays, for saving."""
+        parts = {"levelling": vars(self.levelling), "metric": vars(self.metric)}
+        return {
+            f"{part}.{name}": value for part, held in parts.items() for name, value in held.items()
+        }
+
+    @classmethod
+    def from_tensors(cls, tensors: dict[str, Any]) -> Embedding:
+        """The embedding that `to_tensors` described."""
+        held: dict[str, dict[str, Any]] = {"levelling": {}, "metric": {}}
+        for name, value in tensors.items():
+            part, _, field = name.partition(".")
+            held[part][field] = value
+        return cls(LatentLevelling(**held["levelling"]), ClusterMetric(**held["metric"]))
 
 
 def encoded(
@@ -109,42 +85,3 @@ def encoded(
     batch = minibatches.tensors(observations)
     with torch.no_grad():
         return batch, network.encode(batch.scaled_BG, batch.node_BL)[0]
-
-
-def _expected_and_shown(
-    network: ConditionalVAE, space: GeneSpace, batch: Minibatch, latent_BZ: Tensor
-) -> tuple[Any, Any]:
-    """(B, G) log1p of counts per 10,000 on the root: as decoded, and as the counts have it."""
-    network.eval()
-    with torch.no_grad():
-        root = network.decode(latent_BZ, torch.full_like(batch.node_BL, -1))
-        own = network.decode(latent_BZ, batch.node_BL)
-        expected = torch.log1p(root.exp() * (PER * space.variable_share))
-        per_10k = batch.scaled_BG * (PER / space.reference_library)
-        shown = torch.log1p(per_10k * torch.exp(root - own))
-    return expected.cpu().numpy(), shown.cpu().numpy()
-
-
-def _mean_residuals(
-    network: ConditionalVAE, space: GeneSpace, minibatches: CohortMinibatches, n_leaves: int
-) -> Any:
-    leaf = minibatches.leaves()
-    sums = np.stack(
-        [
-            _sum_of_residuals(network, space, minibatches, np.flatnonzero(leaf == number))
-            for number in range(n_leaves)
-        ]
-    )
-    sizes = np.bincount(leaf, minlength=n_leaves)[:, None]
-    means = sums / np.maximum(sizes, 1)
-    return np.concatenate([means, sums.sum(axis=0, keepdims=True) / len(leaf)]).astype(np.float32)
-
-
-def _sum_of_residuals(
-    network: ConditionalVAE, space: GeneSpace, minibatches: CohortMinibatches, rows: Any
-) -> Any:
-    total = np.zeros(network.n_genes)
-    for part in blocks(rows):
-        expected, shown = _expected_and_shown(network, space, *encoded(network, minibatches, part))
-        total += (shown - expected).sum(axis=0, dtype=np.float64)
-    return total

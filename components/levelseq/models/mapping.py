@@ -20,7 +20,8 @@ from levelseq.cohort import (
 )
 from levelseq.errors import BadOption
 from levelseq.models.levelled import LevelledShard
-from levelseq.models.saving import MODEL, load_model, read_metrics, read_model_json
+from levelseq.models.saving import MODEL, Model, load_model, read_metrics, read_model_json
+from levelseq.models.unsupported import refuse_unsupported
 from levelseq.normalize.params import NormalizeParams
 from levelseq.progress import notice, stage
 from levelseq.store import join, open_store
@@ -29,13 +30,14 @@ __all__ = ["largest_leaf", "map_cohort"]
 
 
 def map_cohort(params: NormalizeParams, cohort: str, model: str, workspace: str) -> str:
-    """Write a cohort's embedding, expression on one reference batch, and scores.
+    """Write a cohort's embedding, expression on one reference batch, scores, and labels if any.
 
     Returns:
         The address of `normalized/<key>/`; at once when it is there.
 
     Raises:
-        BadInput: genes of the model are missing from the cohort.
+        BadInput: genes of the model are missing from the cohort, or a batch's cells are of kinds
+            that the model has not seen.
         BadOption: the reference batch is not one of the model's, or all genes are asked for.
     """
     if params.output_genes != "variable":
@@ -45,10 +47,11 @@ def map_cohort(params: NormalizeParams, cohort: str, model: str, workspace: str)
             do="leave it out, or raise --n-variable-genes before training",
         )
     opened, model = open_cohort(cohort), open_store(model.removesuffix(f"/{MODEL}")).address
+    trained = read_model_json(model)
     key = content_key(
         {
             "cohort": opened.fingerprint,
-            "model": read_model_json(model)["key"],
+            "model": trained["key"],
             "params": {"reference_batch": params.reference_batch, "interval": params.interval},
             "schema": Normalized.SCHEMA,
         }
@@ -62,8 +65,11 @@ def map_cohort(params: NormalizeParams, cohort: str, model: str, workspace: str)
     reference = loaded.tree.find_leaf(params.reference_batch or read_metrics(model)["largest_leaf"])
     measured = loaded.space.measured_in(opened)[1]
     _name_missing_genes(measured)
+    # The model's own cohort is like itself, and what it was adapted to was mapped before.
+    if opened.fingerprint != trained["cohort"]:
+        refuse_unsupported(loaded, opened, params.most_unsupported)
     shards = [
-        write_shard(store, shard_path(number), _as_anndata(part, loaded.space.variable, measured))
+        write_shard(store, shard_path(number), _as_anndata(part, loaded, measured))
         for number, part in enumerate(loaded.levelled(opened, reference, interval=params.interval))
     ]
     on = loaded.tree.leaf_name(reference)
@@ -119,11 +125,17 @@ def _name_missing_genes(measured: Any) -> None:
         )
 
 
-def _as_anndata(part: LevelledShard, genes: list[str], measured: Any) -> ad.AnnData:
-    levelled = part.levelled
+def _as_anndata(part: LevelledShard, model: Model, measured: Any) -> ad.AnnData:
+    levelled, genes = part.levelled, model.space.variable
     obs = part.obs.copy()
     obs["size_factor"] = part.size_factors
     obs["score"] = levelled.score
+    if model.labels is not None:
+        found = model.labels.apply(levelled.embedding, model.anchors)
+        names = list(model.labels.names)
+        obs["label_transferred"] = pd.Categorical(found.label, categories=names)
+        if found.confidence is not None:
+            obs["confidence"] = found.confidence
     bounds: dict[str, Any] = {}
     if levelled.lower is not None:
         bounds = {"lower": levelled.lower[:, measured], "upper": levelled.upper[:, measured]}

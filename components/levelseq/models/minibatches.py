@@ -11,6 +11,7 @@ from torch import Tensor
 
 from levelseq.cohort.loader import GeneCounts
 from levelseq.models.networks import Minibatch
+from levelseq.models.sparse_minibatches import Paths, SparseMinibatch, drawn
 
 __all__ = ["CohortMinibatches", "blocks", "device"]
 
@@ -31,13 +32,14 @@ class CohortMinibatches:
         self._nodes = torch.as_tensor(node_SL)
         self._fill = torch.as_tensor(mean_scaled_G) if mean_scaled_G is not None else None
         self._device = device()
+        self._paths = Paths(self._nodes)
 
     def __len__(self) -> int:
         return self._counts.shape[0]
 
-    def leaves(self) -> Any:
-        """(S,) number of each observation's leaf, -1 where unknown."""
-        return self._nodes[:, -1].numpy()
+    def nodes(self, observations: Any) -> Any:
+        """(observations, levels) numbers of their nodes, -1 where unknown."""
+        return self._nodes[observations].numpy()
 
     def measured(self) -> Tensor:
         """(G,) 1 for genes that every deposit of the cohort measured."""
@@ -61,6 +63,21 @@ class CohortMinibatches:
             factors = factors * share
         scaled.data = (scaled.data / np.repeat(factors, np.diff(counts.indptr))).astype(np.float32)
         return self._minibatch(counts, scaled, observations)
+
+    def for_losses(
+        self, observations: Any, thinned_by: tuple[int, int] | None = None
+    ) -> Minibatch | SparseMinibatch:
+        """What the network's losses are computed from quickest.
+
+        Args:
+            observations: numbers of the observations.
+            thinned_by: seed and step that decide what the encoder does not see, as `tensors` does.
+        """
+        if self._device.type == "cpu" and self._fill is None:
+            arrays, factors = self._counts.arrays, self._counts.size_factors
+            return drawn(arrays, factors, self._paths, observations, thinned_by)
+        generator = None if thinned_by is None else np.random.default_rng(list(thinned_by))
+        return self.tensors(observations, generator)
 
     def _minibatch(self, counts: sp.csr_matrix, scaled: sp.csr_matrix, rows: Any) -> Minibatch:
         counts_BG = torch.from_numpy(counts.toarray()).to(self._device)

@@ -7,15 +7,24 @@ dimensions. `node_BL` holds for each level the number of a cell's node, -1 where
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from levelseq.models.fused_decoder import reconstruction_loss
+from levelseq.models.hidden_layer import normalized_layer
+from levelseq.models.latent_draw import LOG_VARIANCE, latent_draw
 from levelseq.models.likelihood import negative_binomial_log_prob
+from levelseq.models.path_sums import path_sums
+from levelseq.models.sparse_encoder import first_layer, row_major
+from levelseq.models.sparse_minibatches import SparseMinibatch
 
 __all__ = ["ConditionalVAE", "Minibatch", "NodeEffects", "paths"]
+
+
+HYPERPRIOR = 0.1
 
 
 class Minibatch(NamedTuple):
@@ -49,12 +58,9 @@ class NodeEffects(nn.Module):
 
     def forward(self, path_BN: Tensor) -> Tensor:
         """(B, width): the sum of the effects along each cell's path, as `paths` gives it."""
-        return path_BN @ torch.cat(list(self.levels))
-
-    def penalty(self) -> Tensor:
-        """The negative log-density of the prior, without its constant."""
-        squares = sum((table.square().sum() for table in self.levels), torch.tensor(0.0))
-        return squares / (2 * self.prior_sd**2)
+        if path_BN.device.type == "cpu":
+            return path_sums(path_BN, tuple(self.levels))
+        return path_BN @ torch.cat(tuple(self.levels))
 
 
 def paths(node_BL: Tensor, n_nodes: Sequence[int]) -> Tensor:
@@ -94,6 +100,7 @@ class ConditionalVAE(nn.Module):
         self.n_genes, self.n_hidden, self.n_latent = n_genes, n_hidden, n_latent
         self.n_nodes = tuple(n_nodes)
         self.encoder_in = nn.Linear(n_genes, n_hidden)
+        self.encoder_in.weight = nn.Parameter(row_major(self.encoder_in.weight))
         self.encoder_nodes = NodeEffects(n_nodes, n_hidden, prior_sd=1.0)
         self.encoder_norm_in = _norm(n_hidden)
         self.encoder_hidden = nn.Linear(n_hidden, n_hidden)
@@ -110,6 +117,7 @@ class ConditionalVAE(nn.Module):
         self.gene_nodes = NodeEffects(n_nodes, n_genes, prior_sd=0.5)
         self.log_theta_G = nn.Parameter(torch.zeros(n_genes))
         self.dropout = nn.Dropout(dropout)
+        self._latest_paths: tuple[Tensor | None, Tensor] = None, torch.empty(0)
 
     def encode(self, scaled_BG: Tensor, node_BL: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and log-variance (B, Z) of the latent state.
@@ -119,19 +127,42 @@ class ConditionalVAE(nn.Module):
         """
         path_BN = paths(node_BL, self.n_nodes)
         level_BG = scaled_BG * torch.exp(-self.gene_nodes(path_BN).detach())
-        h = self.encoder_in(torch.log1p(level_BG)) + self.encoder_nodes(path_BN)
-        h = self.dropout(functional.relu(self.encoder_norm_in(h)))
-        h = self.dropout(functional.relu(self.encoder_norm(self.encoder_hidden(h))))
-        return self.latent_mean(h), self.latent_log_variance(h).clamp(-12, 6)
+        h = self._encode_hidden(self.encoder_in(torch.log1p(level_BG)), path_BN, None)
+        return self.latent_mean(h), self.latent_log_variance(h).clamp(*LOG_VARIANCE)
+
+    def _encode_hidden(self, h: Tensor, path_PN: Tensor, place_B: Any) -> Tensor:
+        nodes, none = self.encoder_nodes(path_PN), h.new_zeros(len(path_PN), self.n_hidden)
+        h = self._layer(h, None, nodes, place_B, self.encoder_norm_in, True)
+        return self._layer(h, self.encoder_hidden, none, place_B, self.encoder_norm, True)
 
     def decode(self, z_BZ: Tensor, node_BL: Tensor) -> Tensor:
         """(B, G): log of each gene's share of the cell's counts."""
         path_BN = paths(node_BL, self.n_nodes)
-        h = self.decoder_in(z_BZ) + self.decoder_nodes_in(path_BN)
-        h = functional.relu(self.decoder_norm_in(h))
-        h = self.decoder_hidden(h) + self.decoder_nodes(path_BN)
-        h = functional.relu(self.decoder_norm(h))
-        return functional.log_softmax(self.decoder_out(h) + self.gene_nodes(path_BN), dim=1)
+        hidden_BH = self._decode_hidden(z_BZ, path_BN, None)
+        logits_BG = self.decoder_out(hidden_BH) + self.gene_nodes(path_BN)
+        return functional.log_softmax(logits_BG, dim=1)
+
+    def _decode_hidden(self, z_BZ: Tensor, path_PN: Tensor, place_B: Any) -> Tensor:
+        nodes_in, nodes = self.decoder_nodes_in(path_PN), self.decoder_nodes(path_PN)
+        h = self._layer(z_BZ, self.decoder_in, nodes_in, place_B, self.decoder_norm_in, False)
+        return self._layer(h, self.decoder_hidden, nodes, place_B, self.decoder_norm, False)
+
+    def _layer(
+        self,
+        h: Tensor,
+        linear: nn.Linear | None,
+        effect_PH: Tensor,
+        place_B: Any,
+        norm: nn.BatchNorm1d,
+        dropped: bool,
+    ) -> Tensor:
+        """Hidden units with a path's effects; `place_B` is each cell's path, None: one a cell."""
+        share = self.dropout.p if dropped else 0.0
+        if self.training and place_B is not None:
+            return normalized_layer(h, linear, effect_PH, place_B, norm, share)
+        h = h if linear is None else linear(h)
+        h = h + (effect_PH if place_B is None else effect_PH[torch.from_numpy(place_B)])
+        return functional.dropout(functional.relu(norm(h)), share, self.training)
 
     def losses(self, batch: Minibatch, *, sampled: bool) -> tuple[Tensor, Tensor]:
         """Reconstruction loss and KL divergence of each cell, (B,) each, in nats.
@@ -141,6 +172,7 @@ class ConditionalVAE(nn.Module):
         """
         mean, log_variance = self.encode(batch.scaled_BG, batch.node_BL)
         z = mean + torch.randn_like(mean) * (log_variance / 2).exp() if sampled else mean
+        divergence_BZ = 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance)
         expected = self.decode(z, batch.node_BL).exp()
         library = batch.counts_BG.sum(dim=1, keepdim=True)
         if batch.measured_G is not None:
@@ -148,15 +180,55 @@ class ConditionalVAE(nn.Module):
         log_prob = negative_binomial_log_prob(batch.counts_BG, expected * library, self.log_theta_G)
         if batch.measured_G is not None:
             log_prob = log_prob * batch.measured_G
-        divergence = 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance)
-        return -log_prob.sum(dim=1), divergence.sum(dim=1)
+        return -log_prob.sum(dim=1), divergence_BZ.sum(dim=1)
 
-    def penalty(self) -> Tensor:
-        """The prior on all node effects: a negative log-density for the whole cohort."""
-        return sum(
-            (m.penalty() for m in self.modules() if isinstance(m, NodeEffects)), torch.tensor(0.0)
+    def mean_losses(
+        self, batch: Minibatch | SparseMinibatch, *, sampled: bool
+    ) -> tuple[Tensor, Tensor]:
+        """The means of `losses` over the cells; of a sparse minibatch in a tenth of the time."""
+        if isinstance(batch, Minibatch):
+            reconstruction, divergence = self.losses(batch, sampled=sampled)
+            return reconstruction.mean(), divergence.mean()
+        if self._latest_paths[0] is not batch.node_PL:
+            # Most minibatches of a cohort have all its paths, in one and the same tensor.
+            self._latest_paths = batch.node_PL, paths(batch.node_PL, self.n_nodes)
+        path_PN = self._latest_paths[1]
+        effect_PG = self.gene_nodes(path_PN)
+        factor_PG = torch.exp(-effect_PG.detach())
+        h = first_layer(batch, factor_PG, self.encoder_in.weight, self.encoder_in.bias)
+        h = self._encode_hidden(h, path_PN, batch.place_B)
+        noise = (torch.randn if sampled else torch.zeros)(len(h), self.n_latent)
+        z, divergence = latent_draw(h, self.latent_mean, self.latent_log_variance, noise)
+        reconstruction = reconstruction_loss(
+            batch,
+            self._decode_hidden(z, path_PN, batch.place_B),
+            self.decoder_out.weight,
+            effect_PG + self.decoder_out.bias,
+            self.log_theta_G,
         )
+        return reconstruction, divergence
+
+    def precisions(self) -> dict[str, float]:
+        """The precision of each level's normal prior, by the name of its parameter.
+
+        Learned: one over the mean square of the level's effects, drawn to what was expected of them
+        as by a tenth as many effects more (the mode under a gamma hyperprior). A level whose nodes
+        are alike is shrunk to its parents; one that differs is left to.
+        """
+        return {
+            f"{name}.levels.{level}": _learned_precision(table.detach(), m.prior_sd)
+            for name, m in self.named_modules()
+            if isinstance(m, NodeEffects)
+            for level, table in enumerate(m.levels)
+        }
+
+
+def _learned_precision(table: Tensor, prior_sd: float) -> float:
+    if not table.any():
+        return 1 / prior_sd**2
+    mean_square = float(table.double().square().mean())
+    return (1 + HYPERPRIOR) / (mean_square + HYPERPRIOR * prior_sd**2)
 
 
 def _norm(width: int) -> nn.BatchNorm1d:
-    return nn.BatchNorm1d(width, eps=1e-3, momentum=0.01)
+    return nn.BatchNorm1d(width, eps=1e-3, momentum=0.05)

@@ -6,6 +6,7 @@ model.json  config.json  model.safetensors  genes.tsv  batch_tree.json  metrics.
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from levelseq.errors import BadAddress
 from levelseq.models.card import model_card
 from levelseq.models.classical import ClassicalModel
 from levelseq.models.conditional_vae import VaeModel
+from levelseq.models.label_transfer import LabelTransfer
 from levelseq.store import Store, open_store
 
 __all__ = [
@@ -51,6 +53,9 @@ def save_model(
     """
     config, tensors = model.to_tensors()
     config["reference_library"] = model.space.reference_library
+    if model.labels is not None:
+        config["labels"] = model.labels.to_config()
+        tensors["labels.code"] = model.labels.code
     content = {
         "schema": SCHEMA,
         "class": model.KIND,
@@ -85,7 +90,11 @@ def load_model(address: str) -> Model:
     config = json.loads(store.get("config.json"))
     space = GeneSpace.from_tsv(store.get("genes.tsv"), config.pop("reference_library"))
     tree = BatchTree.from_json(json.loads(store.get("batch_tree.json")))
-    return kind.from_tensors(config, load(store.get("model.safetensors")), space, tree)
+    labels, tensors = config.pop("labels", None), load(store.get("model.safetensors"))
+    model: Model = kind.from_tensors(config, tensors, space, tree)
+    if labels is None:
+        return model
+    return replace(model, labels=LabelTransfer.from_config(labels, tensors["labels.code"]))
 
 
 def read_model_json(address: str) -> dict[str, Any]:

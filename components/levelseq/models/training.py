@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import gc
+import math
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from typing import Any, Protocol
 
@@ -10,18 +14,25 @@ import torch
 from torch import Tensor
 
 from levelseq.cohort.sampler import EpochSampler
-from levelseq.errors import BadInput
+from levelseq.models.flat_adam import FlatAdam
 from levelseq.models.networks import ConditionalVAE, Minibatch
+from levelseq.models.not_finite import NotFinite
+from levelseq.models.preemption import Told, told_to_stop
+from levelseq.models.processes import ALONE, Processes
+from levelseq.models.sparse_minibatches import SparseMinibatch
+from levelseq.models.threads import ahead
 
 __all__ = ["Minibatches", "Progress", "TrainingPlan", "split", "train_network"]
 
 
 class Minibatches(Protocol):
-    """Gives the tensors of any observations."""
+    """Gives any observations in the form that the network's losses take."""
 
     def __len__(self) -> int: ...
 
-    def tensors(self, observations: Any, thinning: np.random.Generator | None = None) -> Minibatch:
+    def for_losses(
+        self, observations: Any, thinned_by: tuple[int, int] | None = None
+    ) -> Minibatch | SparseMinibatch:
         """What the network is shown of the observations; the encoder's counts thinned if asked."""
         ...
 
@@ -29,7 +40,7 @@ class Minibatches(Protocol):
 class Checkpoints(Protocol):
     """Where the loop's progress is kept between two lives of the process."""
 
-    def load(self, network: ConditionalVAE, optimizer: torch.optim.Adam) -> Progress | None:
+    def load(self, network: ConditionalVAE, optimizer: FlatAdam) -> Progress | None:
         """Put network and optimizer back where they were; None if nothing was kept."""
         ...
 
@@ -37,11 +48,12 @@ class Checkpoints(Protocol):
         """Whether it is time to save."""
         ...
 
-    def save(
-        self, network: ConditionalVAE, optimizer: torch.optim.Adam, progress: Progress
-    ) -> None:
+    def save(self, network: ConditionalVAE, optimizer: FlatAdam, progress: Progress) -> None:
         """Keep all that the loop needs to go on."""
         ...
+
+
+RISING = 0.2
 
 
 @dataclass(frozen=True)
@@ -51,7 +63,7 @@ class TrainingPlan:
     Args:
         steps: at most so many minibatches.
         batch_size: observations in a minibatch.
-        learning_rate: of Adam at the start; it falls to a twentieth along a cosine.
+        learning_rate: the highest of Adam's, see `one_cycle`.
         warmup_steps: over which the weight of the KL term rises from 0 to 1.
         patience: epochs without a better held-out loss, after the warm-up, that end training.
         seed: of minibatches, noise and the held-out observations.
@@ -74,6 +86,7 @@ class Progress:
     best_step: int = 0
     best_weights: dict[str, Tensor] = field(default_factory=dict)
     held_out_losses: list[float] = field(default_factory=list)
+    precisions: dict[str, float] = field(default_factory=dict)
 
     def as_json(self) -> dict[str, Any]:
         """All but the weights."""
@@ -87,67 +100,140 @@ def train_network(
     minibatches: Minibatches,
     plan: TrainingPlan,
     checkpoints: Checkpoints | None = None,
+    processes: Processes = ALONE,
 ) -> Progress:
     """Train until the held-out loss stops falling or the planned steps are done.
 
-    The network ends with the weights of the best epoch. The same seed, data and number of threads
-    give the same weights on CPU, also when the process was killed and went on from a checkpoint.
+    The network ends with the weights of the best epoch. The same seed, data and number of
+    processes give the same weights on CPU, also when the process was killed at any step and went on
+    from a checkpoint. Each of several processes takes its part of every minibatch.
 
     Raises:
-        BadInput: the loss is not a number.
+        NotFinite: the loss is not a number.
+        BadOption: minibatches too small for so many processes.
+        Retryable: the process was told to stop; the checkpoint is written.
     """
     fitted, held_out = split(len(minibatches), plan.seed)
+    processes.check(min(plan.batch_size, len(fitted)))
     sampler = EpochSampler(fitted, plan.batch_size, plan.seed)
-    optimizer = torch.optim.Adam(network.parameters(), lr=plan.learning_rate, eps=0.01)
-    progress = (checkpoints.load(network, optimizer) if checkpoints else None) or Progress()
-    while progress.step < plan.steps and not _patience_is_over(progress, plan, sampler):
-        network.train()
-        for step in range(progress.step, progress.step + sampler.steps_per_epoch):
-            _train_step(network, optimizer, minibatches, sampler.minibatch(step), step, plan)
-        progress.step += sampler.steps_per_epoch
-        _keep_the_best(progress, network, held_out_loss(network, minibatches, held_out), plan)
-        if checkpoints and checkpoints.due():
-            checkpoints.save(network, optimizer, progress)
+    optimizer = FlatAdam(network, {}, plan.learning_rate, eps=1e-4)
+    progress = (checkpoints.load(network, optimizer) if checkpoints else None) or Progress(
+        precisions=network.precisions()
+    )
+    seed = processes.seed(plan.seed)
+
+    def draw(step: int) -> tuple[Any, Minibatch | SparseMinibatch]:
+        cells = sampler.minibatch(step)
+        return cells, minibatches.for_losses(processes.part(cells), (seed, step))
+
+    # A loss that is not a number ends in one line; numpy's warnings before it help nobody.
+    with told_to_stop() as told, _old_objects_left_alone(), np.errstate(all="ignore"):
+        while progress.step < plan.steps and not _patience_is_over(progress, plan, sampler):
+            network.train()
+            # The priors of the tree's levels are those of the weights at the epoch's beginning.
+            optimizer.set_precision(
+                {name: value / len(minibatches) for name, value in progress.precisions.items()}
+            )
+            steps = range(progress.step, sampler.end_of_epoch(progress.step))
+            for step, (cells, batch) in zip(steps, ahead(draw, steps)):
+                stop = _train_step(network, optimizer, batch, cells, step, plan, processes, told)
+                progress.step = step + 1
+                if progress.step == sampler.end_of_epoch(step):
+                    # Before saving: a checkpoint at the end of an epoch holds its loss.
+                    loss = held_out_loss(network, minibatches, held_out, processes)
+                    _keep_the_best(progress, network, loss, plan)
+                    progress.precisions = network.precisions()
+                if checkpoints and (stop or checkpoints.due()):
+                    checkpoints.save(network, optimizer, progress)
+                if stop:
+                    processes.stop(progress.step)
+    optimizer.release()
     network.load_state_dict(progress.best_weights)
     network.eval()
     return progress
 
 
-def held_out_loss(network: ConditionalVAE, minibatches: Minibatches, observations: Any) -> float:
-    """Mean negative evidence lower bound a cell, at the mean of its latent state, in nats."""
+def held_out_loss(
+    network: ConditionalVAE,
+    minibatches: Minibatches,
+    observations: Any,
+    processes: Processes = ALONE,
+) -> float:
+    """Mean negative evidence lower bound a cell, at the mean of its latent state, in nats.
+
+    Each process computes it for its part of the observations; all get the same number.
+    """
     network.eval()
+    own = processes.part(observations)
     total = 0.0
     with torch.no_grad():
-        for part in np.array_split(observations, max(1, len(observations) // 1024)):
-            reconstruction, divergence = network.losses(minibatches.tensors(part), sampled=False)
-            total += float((reconstruction + divergence).sum())
-    return total / len(observations)
+        for part in np.array_split(own, max(1, len(own) // 1024)):
+            if len(part):
+                batch = minibatches.for_losses(part)
+                reconstruction, divergence = network.mean_losses(batch, sampled=False)
+                total += float(reconstruction + divergence) * len(part)
+    device = network.log_theta_G.device
+    sums = torch.tensor([total], dtype=torch.float64, device=device)
+    processes.add_up([sums])
+    return float(sums) / len(observations)
 
 
 def _train_step(
     network: ConditionalVAE,
-    optimizer: torch.optim.Adam,
-    minibatches: Minibatches,
+    optimizer: FlatAdam,
+    batch: Minibatch | SparseMinibatch,
     observations: Any,
     step: int,
     plan: TrainingPlan,
-) -> None:
-    torch.manual_seed(plan.seed * 1_000_003 + step)
-    done = min(1.0, step / plan.steps)
-    for group in optimizer.param_groups:
-        group["lr"] = plan.learning_rate * (0.05 + 0.95 * (1 + np.cos(np.pi * done)) / 2)
-    batch = minibatches.tensors(observations, np.random.default_rng([plan.seed, step]))
-    reconstruction, divergence = network.losses(batch, sampled=True)
+    processes: Processes,
+    told: Told,
+) -> bool:
+    """One step of all processes; whether any of them was told to stop."""
+    seed = processes.seed(plan.seed)
+    _seed(seed * 1_000_003 + step)
+    optimizer.learning_rate = plan.learning_rate * one_cycle(step / plan.steps)
+    share = len(processes.part(observations)) / len(observations)
+    reconstruction, divergence = network.mean_losses(batch, sampled=True)
     kl_weight = min(1.0, (step + 1) / max(1, plan.warmup_steps))
-    loss = (reconstruction + kl_weight * divergence).mean() + network.penalty() / len(minibatches)
-    if not torch.isfinite(loss):
-        raise BadInput(
-            f"the training loss is {loss.item()} at step {step}",
-            do="look for cells with extreme counts, or lower --learning-rate",
-        )
-    optimizer.zero_grad()
-    loss.backward()  # type: ignore[no-untyped-call]
+    loss = reconstruction + kl_weight * divergence
+    loss.backward(loss.new_tensor(share))  # type: ignore[no-untyped-call]
+    whole, stop = processes.agree(
+        optimizer.gradient, network, loss.item(), share, stop=told.to_stop
+    )
+    if not math.isfinite(whole):
+        raise NotFinite(whole, step, observations)
     optimizer.step()
+    return stop
+
+
+def one_cycle(done: float) -> float:
+    """The share of the highest learning rate when a share of the steps is done.
+
+    It rises along a cosine from a twenty-fifth for a fifth of the way, then falls to a thousandth
+    (Smith & Topin 2019): as good a fit as a constant rate gives in two to three times the steps.
+    """
+    if done < RISING:
+        return 0.04 + 0.96 * (1 - math.cos(math.pi * done / RISING)) / 2
+    left = (1 + math.cos(math.pi * min(1.0, (done - RISING) / (1 - RISING)))) / 2
+    return 0.001 + 0.999 * left
+
+
+@contextlib.contextmanager
+def _old_objects_left_alone() -> Iterator[None]:
+    """The garbage collector looks at new objects only: libraries' would take a tenth of a step."""
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
+
+
+def _seed(seed: int) -> None:
+    """As torch.manual_seed, which takes most of a millisecond where there is no accelerator."""
+    if torch.cuda.is_available():
+        torch.manual_seed(seed)
+    else:
+        torch.default_generator.manual_seed(seed)
 
 
 def split(n: int, seed: int) -> tuple[Any, Any]:

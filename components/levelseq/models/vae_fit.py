@@ -11,18 +11,26 @@ import torch
 from levelseq.cohort import BatchTree, Cohort
 from levelseq.cohort.gene_space import GeneSpace
 from levelseq.cohort.loader import GeneCounts
+from levelseq.errors import BadOption
 from levelseq.models.anchors import Anchors
 from levelseq.models.conditional_vae import VaeModel
 from levelseq.models.embedding import Embedding, encoded
 from levelseq.models.minibatches import CohortMinibatches, blocks, device
 from levelseq.models.networks import ConditionalVAE
-from levelseq.models.threads import one_thread
-from levelseq.models.training import Checkpoints, TrainingPlan, train_network
+from levelseq.models.not_finite import Names, NotFinite, refuse_absurd_counts
+from levelseq.models.processes import ALONE, Processes
+from levelseq.models.threads import with_helper
+from levelseq.models.training import Checkpoints, Progress, TrainingPlan, train_network
 
-__all__ = ["VaeSettings", "fit_vae", "plan_training"]
+__all__ = ["VaeSettings", "fit_vae", "plan_latent", "plan_training"]
 
 CELLS_SEEN = 150_000
-EPOCHS = (10, 200)
+EPOCHS = (10, 60)
+# Cells up to which a minibatch has so many.
+BATCH_SIZES = ((4_000, 64), (40_000, 128), (400_000, 512), (None, 1024))
+LATENT = (10, 30)
+WARMUP = 0.3
+FEWEST_IN_MINIBATCH = 16
 
 
 @dataclass(frozen=True)
@@ -39,6 +47,18 @@ def plan_training(
 ) -> tuple[TrainingPlan, list[str]]:
     """The training plan for a number of cells, and why it is so."""
     reasons = []
+    if 0 < batch_size < FEWEST_IN_MINIBATCH:
+        raise BadOption(
+            f"{batch_size} cells are too few for a minibatch",
+            where="--batch-size",
+            do=f"give at least {FEWEST_IN_MINIBATCH}, or 0 to have it chosen",
+        )
+    if not batch_size:
+        batch_size = next(size for most, size in BATCH_SIZES if most is None or n_cells <= most)
+        reasons.append(
+            f"{batch_size} cells in a minibatch: 64 up to 4,000 cells, since few cells need many"
+            " small steps, up to 1,024 for millions"
+        )
     if not steps:
         epochs = min(max(CELLS_SEEN / n_cells, EPOCHS[0]), EPOCHS[1])
         steps = max(1, round(epochs * n_cells / batch_size))
@@ -46,10 +66,27 @@ def plan_training(
             f"{steps} steps of {batch_size} cells, {epochs:.0f} epochs of {n_cells} cells: "
             f"{CELLS_SEEN:,} cells seen, within {EPOCHS[0]} to {EPOCHS[1]} epochs"
         )
-    warmup = max(1, steps // 2)
-    reasons.append(f"KL weight rises to 1 over {warmup} steps, half of those planned")
+    warmup = max(1, round(WARMUP * steps))
+    reasons.append(f"KL weight rises to 1 over {warmup} steps, {WARMUP:.0%} of those planned")
     plan = TrainingPlan(steps, batch_size, learning_rate, warmup, patience, seed)
     return plan, reasons
+
+
+def plan_latent(n_cells: int, n_genes: int) -> tuple[int, str]:
+    """Dimensions of the latent space, and why so many.
+
+    Ten for a thousand cells, five more for each tenfold; between 10 and 30, and fewer than genes.
+    More than the cells can fill hold noise, which blurs small differences between types.
+    """
+    by_cells = round(5 * np.log10(max(n_cells, 1)) - 5)
+    n_latent = int(np.clip(by_cells, *LATENT))
+    reason = (
+        f"{n_latent} latent dimensions: 10 for 1,000 cells, 5 more for each tenfold, at most 30"
+    )
+    if n_latent >= n_genes:
+        n_latent = max(2, n_genes // 2)
+        reason = f"{n_latent} latent dimensions: half of {n_genes} genes"
+    return n_latent, reason
 
 
 def fit_vae(
@@ -59,14 +96,22 @@ def fit_vae(
     settings: VaeSettings,
     plan: TrainingPlan,
     checkpoints: Checkpoints | None,
-) -> tuple[VaeModel, dict[str, Any]]:
-    """Train on a cohort's counts.
+    label_S: Any | None = None,
+    processes: Processes = ALONE,
+) -> tuple[VaeModel, dict[str, Any]] | None:
+    """Train on a cohort's counts; labels (-1: unknown), if given, shape the embedding's metric.
 
     Returns:
-        The model, and its metrics: steps done, best step, held-out loss after each epoch.
+        The model, and its metrics: steps done, best step, held-out loss after each epoch. None in
+        all but the first of several processes.
+
+    Raises:
+        BadInput: a count is absurd, or the loss is not a number; the gene and the batch are named.
     """
     obs = cohort.obs()
-    with GeneCounts(cohort, space) as counts, one_thread():
+    with GeneCounts(cohort, space) as counts, with_helper():
+        names = _names(cohort, space, tree)
+        refuse_absurd_counts(counts, names)
         torch.manual_seed(plan.seed)
         network = ConditionalVAE(
             len(space.variable),
@@ -75,15 +120,24 @@ def fit_vae(
             settings.n_latent,
             settings.dropout,
         ).to(device())
-        minibatches = CohortMinibatches(counts, tree.node_codes(obs))
-        progress = train_network(network, minibatches, plan, checkpoints)
+        nodes = tree.node_codes(obs)
+        minibatches = CohortMinibatches(counts, nodes)
+        progress = _trained(network, minibatches, plan, checkpoints, processes, names)
+        if not processes.first:
+            return None
         mean_scaled = _mean_scaled(minibatches, len(obs), len(space.variable))
         chosen = Anchors.choose(len(obs), plan.seed)
-        place = Embedding.fit(network, space, minibatches, chosen, len(tree.leaves))
-        unanchored = VaeModel(network, space, tree, Anchors.none(), mean_scaled, place)
         latent = np.concatenate(
             [encoded(network, minibatches, part)[1].cpu().numpy() for part in blocks(chosen)]
         )
+        place = Embedding.fit(
+            latent,
+            nodes[chosen],
+            network.n_nodes,
+            plan.seed,
+            None if label_S is None else label_S[chosen],
+        )
+        unanchored = VaeModel(network, space, tree, Anchors.none(), mean_scaled, place)
         noise = _noise(unanchored, minibatches, chosen, plan.seed)
         leaf = tree.leaf_codes(obs)[chosen]
         anchors = Anchors.of(latent, unanchored.embed(minibatches, chosen), leaf, noise)
@@ -93,6 +147,28 @@ def fit_vae(
         "held_out_loss": [round(loss, 4) for loss in progress.held_out_losses],
     }
     return replace(unanchored, anchors=anchors), metrics
+
+
+def _trained(
+    network: ConditionalVAE,
+    minibatches: CohortMinibatches,
+    plan: TrainingPlan,
+    checkpoints: Checkpoints | None,
+    processes: Processes,
+    names: Names,
+) -> Progress:
+    try:
+        return train_network(network, minibatches, plan, checkpoints, processes)
+    except NotFinite as error:
+        batch = minibatches.tensors(error.observations)
+        raise names.explained(error, network, batch) from error
+
+
+def _names(cohort: Cohort, space: GeneSpace, tree: BatchTree) -> Names:
+    """What an error may say: a level of the tree that tells donors apart is left out."""
+    shown = [i for i, level in enumerate(tree.levels) if level != cohort.role("donor")]
+    paths = tree.paths(cohort.obs())
+    return Names(space.variable, [tuple(path[i] for i in shown) for path in paths])
 
 
 def _mean_scaled(minibatches: CohortMinibatches, n_cells: int, n_genes: int) -> Any:

@@ -47,6 +47,7 @@ def normalize(
     n_variable_genes: int = 2000,
     output_genes: str = "variable",
     interval: bool = False,
+    most_unsupported: float = 0.6,
 ):
     """Bring the observations of one cohort to a common scale.
 

@@ -143,6 +143,13 @@ class NormalizeParams(MethodParams):
     interval: bool = Field(
         False, description="by model also a lower and an upper value for each corrected one"
     )
+    most_unsupported: float = Field(
+        0.6,
+        ge=0,
+        le=1,
+        description="by model: a batch is refused when a larger share of its cells scores below "
+        "0.05, unlike all that the model was fitted to",
+    )
 
     @field_validator("values")
     @classmethod

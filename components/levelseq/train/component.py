@@ -17,14 +17,15 @@ def train(
     run: str,
     fingerprint: str = "",
     model_class: str = "auto",
-    n_latent: int = 30,
+    n_latent: int = 0,
     n_hidden: int = 128,
     dropout: float = 0.1,
     steps: int = 0,
-    batch_size: int = 128,
-    learning_rate: float = 0.002,
+    batch_size: int = 0,
+    learning_rate: float = 0.003,
     patience: int = 30,
     checkpoint_seconds: float = 30.0,
+    use_labels: bool = False,
     seed: int = 0,
 ):
     """Fit a model of the cohort's counts on its batch tree, or go on from the last checkpoint.

@@ -17,12 +17,19 @@ class TrainParams(StepParams):
     model_class: Literal["auto", "vae", "classical"] = Field(
         "auto", description="'vae', 'classical', or 'auto': by the number and kind of observations"
     )
-    n_latent: int = Field(30, ge=2, le=512, description="dimensions of the latent space")
+    n_latent: int = Field(
+        0, ge=0, le=512, description="dimensions of the latent space; 0: from the number of cells"
+    )
     n_hidden: int = Field(128, ge=8, le=4096, description="units of each hidden layer")
     dropout: float = Field(0.1, ge=0, lt=1, description="share of hidden units dropped in training")
     steps: int = Field(0, ge=0, description="most minibatches; 0: from the number of cells")
-    batch_size: int = Field(128, ge=16, description="cells in a minibatch")
-    learning_rate: float = Field(2e-3, gt=0, description="of Adam, at the start")
+    batch_size: int = Field(
+        0, ge=0, description="cells in a minibatch; 0: from the number of cells"
+    )
+    learning_rate: float = Field(3e-3, gt=0, description="of Adam, at its highest")
     patience: int = Field(30, ge=1, description="epochs without a better held-out loss that end it")
     checkpoint_seconds: float = Field(30.0, ge=0, description="time between checkpoints")
+    use_labels: bool = Field(
+        False, description="whether labels, in part or all known, shape the embedding"
+    )
     seed: int = Field(0, ge=0, description="of all randomness")

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+import pandas as pd
+
 from levelseq.cohort import (
     BatchTree,
     Cohort,
@@ -14,16 +17,18 @@ from levelseq.cohort import (
     why_classical,
 )
 from levelseq.cohort.gene_space import GeneSpace
-from levelseq.errors import BadInput
-from levelseq.models.checkpoint import StoreCheckpoints
+from levelseq.errors import BadInput, BadOption
+from levelseq.models.checkpoint import SharedCheckpoints, StoreCheckpoints
 from levelseq.models.classical_fit import fit_classical
 from levelseq.models.history import unseen_history
+from levelseq.models.label_fit import with_labels
 from levelseq.models.mapping import largest_leaf
+from levelseq.models.processes import Processes, joined
 from levelseq.models.saving import MODEL, SCHEMA, Model, save_model
-from levelseq.models.vae_fit import VaeSettings, fit_vae, plan_training
+from levelseq.models.vae_fit import VaeSettings, fit_vae, plan_latent, plan_training
 from levelseq.normalize.state import read_state
 from levelseq.progress import notice, stage
-from levelseq.store import join, open_store
+from levelseq.store import Store, join, open_store
 from levelseq.train.params import TrainParams
 
 __all__ = ["run"]
@@ -31,6 +36,8 @@ __all__ = ["run"]
 
 def run(params: TrainParams, cohort: str, normalized: str, workspace: str) -> str:
     """Fit a model to a cohort.
+
+    Started by torchrun, it is one of several processes; the first of them writes.
 
     Args:
         params: class and sizes.
@@ -44,15 +51,18 @@ def run(params: TrainParams, cohort: str, normalized: str, workspace: str) -> st
         checkpoint.
 
     Raises:
-        BadInput: no batch level varies, or batch and condition cannot be told apart.
+        BadInput: no batch level varies, batch and condition cannot be told apart, or a count is
+            absurd.
         BadAddress: no cohort, or no values of a classical method, at the address.
+        Retryable: told to stop (SIGTERM); it has saved what it did.
     """
     opened, values = open_cohort(cohort), open_normalized(normalized)
+    chosen = params.model_dump(exclude={"checkpoint_seconds"})
     key = content_key(
         {
             "cohort": opened.fingerprint,
             "normalized": values.manifest["key"],
-            "params": params.model_dump(exclude={"checkpoint_seconds"}),
+            "params": chosen,
             "schema": SCHEMA,
         }
     )
@@ -61,28 +71,50 @@ def run(params: TrainParams, cohort: str, normalized: str, workspace: str) -> st
     checkpoints = StoreCheckpoints(
         open_store(join(workspace, "checkpoints", key)), params.checkpoint_seconds
     )
-    if store.exists(MODEL):
-        checkpoints.remove()
-        return folder
-    model, metrics = _fit(params, opened, values, checkpoints)
-    manifest = {
-        "key": key,
-        "params": params.model_dump(exclude={"checkpoint_seconds"}),
-        "cohort": opened.fingerprint,
-        "parent": None,
-    }
-    obs = opened.obs()
-    metrics["largest_leaf"] = largest_leaf(obs, model.tree)
-    metrics["history"] = unseen_history(model, opened, obs, params.seed)
-    save_model(store, model, manifest, metrics)
-    checkpoints.remove()
-    stage("train", f"{model.KIND} written", genes=len(model.space.variable))
+    with joined() as processes:
+        if not processes.of_first(store.exists(MODEL)):
+            fitted = _fit(params, opened, values, checkpoints, processes)
+            if fitted is not None:
+                manifest = {
+                    "key": key,
+                    "params": chosen,
+                    "cohort": opened.fingerprint,
+                    "parent": None,
+                }
+                _write(store, fitted, opened, manifest, params.seed)
+        if processes.first:
+            checkpoints.remove()
     return folder
 
 
+def _write(
+    store: Store,
+    fitted: tuple[Model, dict[str, Any]],
+    cohort: Cohort,
+    manifest: dict[str, Any],
+    seed: int,
+) -> None:
+    model, metrics = fitted
+    obs = cohort.obs()
+    metrics["largest_leaf"] = largest_leaf(obs, model.tree)
+    metrics["history"] = unseen_history(model, cohort, obs, seed)
+    model, found = with_labels(model, cohort, seed)
+    if found:
+        metrics["labels"] = found
+    if "reason" in found:
+        notice("train", found["reason"])
+    save_model(store, model, manifest, metrics)
+    stage("train", f"{model.KIND} written", genes=len(model.space.variable))
+
+
 def _fit(
-    params: TrainParams, cohort: Cohort, normalized: Normalized, checkpoints: StoreCheckpoints
-) -> tuple[Model, dict[str, Any]]:
+    params: TrainParams,
+    cohort: Cohort,
+    normalized: Normalized,
+    checkpoints: StoreCheckpoints,
+    processes: Processes,
+) -> tuple[Model, dict[str, Any]] | None:
+    """The model and its metrics; None in all but the first of several processes."""
     tree = _varying_tree(cohort)
     state = read_state(normalized.address)
     sizes = state.size_factors
@@ -96,6 +128,12 @@ def _fit(
     kind, reason = _choose_class(params, cohort)
     notice("train", reason)
     if kind == "classical":
+        if params.use_labels:
+            raise BadOption(
+                "labels have no part in a classical model", where="--use-labels", do="leave it out"
+            )
+        if not processes.first:
+            return None
         model, metrics = fit_classical(cohort, space, tree, sizes, params.seed)
         return model, {**metrics, "reasons": [reason]}
     plan, reasons = plan_training(
@@ -106,10 +144,34 @@ def _fit(
         patience=params.patience,
         seed=params.seed,
     )
-    settings = VaeSettings(params.n_latent, params.n_hidden, params.dropout)
-    vae, metrics = fit_vae(cohort, space, tree, settings, plan, checkpoints)
+    n_latent, why = plan_latent(cohort.manifest["n_obs"], len(space.variable))
+    if params.n_latent:
+        n_latent, why = params.n_latent, f"{params.n_latent} latent dimensions, as asked"
+    settings = VaeSettings(n_latent, params.n_hidden, params.dropout)
+    labels = _labels(cohort) if params.use_labels else None
+    shared = SharedCheckpoints(checkpoints, processes)
+    fitted = fit_vae(cohort, space, tree, settings, plan, shared, labels, processes)
+    if fitted is None:
+        return None
+    vae, metrics = fitted
+    if processes.size > 1:
+        reasons.append(f"trained by {processes.size} processes")
     stage("train", "trained", steps=metrics["steps"], best_step=metrics["best_step"])
-    return vae, {**metrics, "reasons": [reason, *reasons]}
+    return vae, {**metrics, "reasons": [reason, why, *reasons]}
+
+
+def _labels(cohort: Cohort) -> Any:
+    """(S,) number of each observation's label, -1 where it is missing or empty."""
+    column = cohort.role("label")
+    if column is None:
+        raise BadOption(
+            "no label column is named", where="--use-labels", do="name one with --label at ingest"
+        )
+    values = cohort.obs()[column]
+    known = values.notna() & (values.astype(str).str.strip() != "")
+    codes = pd.factorize(values.where(known), sort=True)[0]
+    notice("train", "labels shape the embedding", labels=int(codes.max()) + 1)
+    return codes.astype(np.int64)
 
 
 def _varying_tree(cohort: Cohort) -> BatchTree:

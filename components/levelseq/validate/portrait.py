@@ -112,6 +112,8 @@ _MODELS = {
     "ConditionalVAE": (
         "A conditional variational autoencoder with negative binomial likelihood was fitted to"
         " {genes} variable genes, with effects for each node of the batch tree {levels}."
+        " The embedding is its latent state without what is left of batches (a mixture of linear"
+        " corrections after Harmony), in the metric of its clusters."
     ),
     "Classical": (
         "Size factors, ComBat over the leaves of the batch tree {levels} and principal components"

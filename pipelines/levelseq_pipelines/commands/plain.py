@@ -13,7 +13,14 @@ from levelseq_pipelines.options import absolute, add_address, given
 
 __all__ = ["add_plain_options", "list_methods", "normalize_plain_files", "refuse_plain_options"]
 
-_ONLY_COHORT = ("model", "workspace", "n_variable_genes", "output_genes", "interval")
+_ONLY_COHORT = (
+    "model",
+    "workspace",
+    "n_variable_genes",
+    "output_genes",
+    "interval",
+    "most_unsupported",
+)
 _ONLY_PLAIN = {
     "samples": "a cohort's samples come with its deposits",
     "batch": "a cohort's batch tree is fixed at ingest",

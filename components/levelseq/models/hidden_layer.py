@@ -1,0 +1,206 @@
+"""Batch normalization, ReLU and dropout of a hidden layer as one function, for training on CPU.
+
+Shapes: B cells, H hidden units, P paths through the batch tree. A dozen small operations cost more
+in their calls than in what they compute.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from levelseq.models.binomial_kernels import next_word, stream
+from levelseq.models.float32_kernels import float_kernel
+from levelseq.models.slopes import added
+from levelseq.models.threads import in_parts
+
+__all__ = ["normalized_layer"]
+
+F32 = NDArray[np.float32]
+
+_ZERO, _ONE = np.float32(0.0), np.float32(1.0)
+_STEP = np.uint64(0x9E3779B97F4A7C15)
+_LOW, _16 = np.uint64(0xFFFF), np.uint64(16)
+
+
+def normalized_layer(
+    hidden_BH: Tensor,
+    linear: nn.Linear | None,
+    effect_PH: Tensor,
+    place_B: Any,
+    norm: nn.BatchNorm1d,
+    dropout: float,
+) -> Tensor:
+    """(B, H): dropout(relu(norm(linear(hidden) + effect_PH[place_B]))), as in training.
+
+    The running moments of `norm` are brought forward. Dropout is decided by one number drawn from
+    torch's generator; its share is rounded to 65,536ths. The linear map's bias gets no gradient:
+    normalization takes it away. Where other parameters have one, theirs is added to it in place.
+    """
+    seed = int(torch.randint(2**62, ())) if dropout > 0 else 0
+    weight = None if linear is None else linear.weight
+    bias = None if linear is None else linear.bias
+    layer: Tensor = _Layer.apply(  # type: ignore[no-untyped-call]
+        *(hidden_BH, weight, effect_PH, norm.weight, norm.bias),
+        *(bias, place_B, norm, (65536 - round(dropout * 65536), seed)),
+        [None if one is None else one.grad for one in (weight, norm.weight, norm.bias)],
+    )
+    return layer
+
+
+class _Layer(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any,
+        given_BI: Tensor,
+        map_HI: Tensor | None,
+        effect_PH: Tensor,
+        weight_H: Tensor,
+        bias_H: Tensor,
+        map_bias_H: Tensor,
+        place_B: Any,
+        norm: nn.BatchNorm1d,
+        dropped: tuple[int, int],
+        grads: list[Tensor | None],
+    ) -> Tensor:
+        hidden_BH = given_BI if map_HI is None else torch.addmm(map_bias_H, given_BI, map_HI.t())
+        out_BH, normal_BH = torch.empty_like(hidden_BH), np.empty(hidden_BH.shape, np.float32)
+        inverse_H, affine = np.zeros(len(bias_H), np.float32), (weight_H.numpy(), bias_H.numpy())
+        _forward(
+            hidden_BH.numpy(),
+            effect_PH.numpy(),
+            place_B,
+            affine,
+            _running(norm),
+            dropped,
+            inverse_H,
+            normal_BH,
+            out_BH.numpy(),
+        )
+        # An answer kept in any other way is never freed: it leads back to this context.
+        ctx.save_for_backward(out_BH, given_BI, map_HI)
+        scale = np.float32(65536 / dropped[0])
+        ctx.kept = place_B, (affine[0], inverse_H, scale), normal_BH, len(effect_PH), grads
+        return out_BH
+
+    @staticmethod
+    def backward(ctx: Any, slope_BH: Tensor) -> Any:
+        place_B, norm, normal_BH, n_paths, grads = ctx.kept
+        out_BH, given_BI, map_HI = ctx.saved_tensors
+        answer_BH = torch.empty_like(out_BH)
+        sums = torch.zeros(n_paths + 2, out_BH.shape[1])
+        slope = slope_BH.contiguous().numpy()
+        _backward(slope, place_B, norm, normal_BH, out_BH.numpy(), answer_BH.numpy(), sums.numpy())
+        affine = (added(grad, slope_H) for grad, slope_H in zip(grads[1:], sums))
+        others = (sums[2:], *affine, None, None, None, None, None)
+        if map_HI is None:
+            return answer_BH, None, *others
+        products = ((answer_BH, map_HI), (answer_BH.t(), given_BI))
+        slope_BI, slope_HI = in_parts(lambda pair: torch.mm(*pair), products)
+        return slope_BI, added(grads[0], slope_HI), *others
+
+
+def _running(norm: nn.BatchNorm1d) -> tuple[F32, F32, Any, np.float32, np.float32]:
+    mean, variance, batches = norm.running_mean, norm.running_var, norm.num_batches_tracked
+    assert mean is not None
+    assert variance is not None
+    assert batches is not None
+    momentum = np.float32(norm.momentum or 0.0)
+    return mean.numpy(), variance.numpy(), batches.numpy(), momentum, np.float32(norm.eps)
+
+
+@float_kernel
+def _forward(
+    hidden_BH: F32,
+    effect_PH: F32,
+    place_B: Any,
+    affine: Any,
+    running: Any,
+    dropped: Any,
+    inverse_H: F32,
+    normal_BH: F32,
+    out_BH: F32,
+) -> None:
+    """`inverse_H`, zeros before, becomes one over the standard deviation."""
+    (weight_H, bias_H), (running_H, variance_H, batches, momentum, eps) = affine, running
+    threshold, seed = dropped
+    n, width = hidden_BH.shape
+    mean_H = np.zeros(width, np.float32)
+    share = _ONE / np.float32(n)
+    for b in range(n):
+        hidden_H, effect_H, normal_H = hidden_BH[b], effect_PH[place_B[b]], normal_BH[b]
+        for h in range(width):
+            value = hidden_H[h] + effect_H[h]
+            normal_H[h] = value
+            mean_H[h] += value * share
+    for b in range(n):
+        normal_H = normal_BH[b]
+        for h in range(width):
+            value = normal_H[h] - mean_H[h]
+            normal_H[h] = value
+            inverse_H[h] += value * value * share
+    unbiased = np.float32(n / max(n - 1, 1))
+    for h in range(width):
+        running_H[h] += momentum * (mean_H[h] - running_H[h])
+        variance_H[h] += momentum * (inverse_H[h] * unbiased - variance_H[h])
+        inverse_H[h] = _ONE / np.sqrt(inverse_H[h] + eps)
+    batches[()] += 1
+    scale = np.float32(65536.0 / threshold)
+    mask_H = np.full((width + 3) // 4 * 4, scale, np.float32)
+    for b in range(n):
+        normal_H, out_H = normal_BH[b], out_BH[b]
+        if threshold < 65536:
+            _mask(stream(seed, b, 0), threshold, scale, mask_H)
+        for h in range(width):
+            value = normal_H[h] * inverse_H[h]
+            normal_H[h] = value
+            value = value * weight_H[h] + bias_H[h]
+            out_H[h] = value * mask_H[h] if not value < _ZERO else _ZERO
+
+
+@float_kernel
+def _mask(state: Any, threshold: int, scale: Any, mask_H: F32) -> None:
+    for i in range(len(mask_H) // 4):
+        word = next_word(state + np.uint64(i) * _STEP)
+        for j in range(4):
+            mask_H[4 * i + j] = scale if np.int64(word & _LOW) < threshold else _ZERO
+            word >>= _16
+
+
+@float_kernel
+def _backward(
+    slope_BH: F32,
+    place_B: Any,
+    norm: Any,
+    normal_BH: F32,
+    out_BH: F32,
+    answer_BH: F32,
+    sums: F32,
+) -> None:
+    """`sums`, zeros before, becomes the slopes by weight, by bias, by each path's effects.
+
+    What was dropped or negative is zero in the answer of `_forward`, and gets no slope.
+    """
+    weight_H, inverse_H, scale = norm
+    weight_slope_H, bias_slope_H, effect_PH = sums[0], sums[1], sums[2:]
+    n, width = slope_BH.shape
+    for b in range(n):
+        slope_H, out_H, normal_H, answer_H = slope_BH[b], out_BH[b], normal_BH[b], answer_BH[b]
+        for h in range(width):
+            slope = slope_H[h] * scale if out_H[h] > _ZERO else _ZERO
+            answer_H[h] = slope
+            bias_slope_H[h] += slope
+            weight_slope_H[h] += slope * normal_H[h]
+    share = _ONE / np.float32(n)
+    factor_H = weight_H * inverse_H
+    for b in range(n):
+        normal_H, answer_H, effect_H = normal_BH[b], answer_BH[b], effect_PH[place_B[b]]
+        for h in range(width):
+            mean = (bias_slope_H[h] + normal_H[h] * weight_slope_H[h]) * share
+            slope = factor_H[h] * (answer_H[h] - mean)
+            answer_H[h] = slope
+            effect_H[h] += slope

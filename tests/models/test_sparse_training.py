@@ -1,0 +1,179 @@
+"""What training computes from sparse counts is what plain autograd gives from dense ones."""
+
+from __future__ import annotations
+
+import copy
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+import torch
+from scipy.stats import binom
+from torch import nn
+
+from levelseq.models.binomial_kernels import stream, thinned
+from levelseq.models.flat_adam import FlatAdam
+from levelseq.models.fused_decoder import reconstruction_loss
+from levelseq.models.hidden_layer import normalized_layer
+from levelseq.models.likelihood import negative_binomial_log_prob
+from levelseq.models.networks import ConditionalVAE, Minibatch
+from levelseq.models.sparse_minibatches import Paths, SparseMinibatch, drawn
+
+GENES, NODES = 37, (2, 3)
+NODE_SL = torch.tensor([[0, 0], [0, 1], [1, 2], [1, -1], [-1, -1]])
+
+
+def cells(n: int = 24, largest: float = 4.0) -> tuple[SparseMinibatch, Minibatch]:
+    """Counts with an empty cell, some far above the tables' range, and paths of every kind."""
+    random = np.random.default_rng(0)
+    counts = random.poisson(random.gamma(0.3, largest, (n, GENES))).astype(np.float32)
+    counts[3], counts[5, 2], counts[6, 4] = 0, 40_000, 9
+    factors = random.uniform(0.5, 2, n)
+    node_BL = NODE_SL[np.arange(n) % len(NODE_SL)]
+    csr = sp.csr_matrix(counts)
+    arrays = csr.data, csr.indices.astype(np.int32), csr.indptr.astype(np.int64)
+    sparse = drawn(arrays, factors, Paths(node_BL), np.arange(n), None)
+    scaled = torch.from_numpy((counts / factors[:, None]).astype(np.float32))
+    return sparse, Minibatch(torch.from_numpy(counts), scaled, node_BL, None)
+
+
+def network() -> ConditionalVAE:
+    torch.manual_seed(1)
+    made = ConditionalVAE(GENES, NODES, n_hidden=20, n_latent=5, dropout=0.0).train()
+    with torch.no_grad():
+        for name, parameter in made.named_parameters():
+            if "nodes" in name or "theta" in name:
+                parameter.normal_(0, 0.7)
+    return made
+
+
+def relative(found: torch.Tensor, expected: torch.Tensor) -> float:
+    return float((found - expected).detach().norm() / expected.detach().norm())
+
+
+def gradients(net: ConditionalVAE, batch: Minibatch | SparseMinibatch) -> dict[str, torch.Tensor]:
+    reconstruction, divergence = net.mean_losses(batch, sampled=False)
+    (2 * reconstruction + divergence).backward()
+    return {k: p.grad.clone() for k, p in net.named_parameters() if p.grad is not None}
+
+
+@pytest.mark.parametrize("in_place", [False, True])
+@pytest.mark.parametrize(("narrow", "tolerance"), [(False, 1e-4), (True, 2e-2)])
+def test_a_sparse_step_has_the_gradients_of_a_dense_one(
+    monkeypatch: pytest.MonkeyPatch, narrow: bool, tolerance: float, in_place: bool
+) -> None:
+    monkeypatch.setattr("levelseq.models.fused_decoder.narrow_products", lambda: narrow)
+    sparse, dense = cells()
+    ours, plain = network(), network()
+    if in_place:
+        FlatAdam(ours, {}, 1e-3)
+    found, expected = gradients(ours, sparse), gradients(plain, dense)
+    # Batch normalization takes away what these add: their gradients are rounding alone.
+    nothing = {f"{name}.bias" for name in ("encoder_in", "encoder_hidden")}
+    nothing |= {f"{name}.bias" for name in ("decoder_in", "decoder_hidden")}
+    for name in expected.keys() - nothing:
+        assert relative(found[name], expected[name]) < tolerance, name
+    for name in ("encoder_norm_in", "decoder_norm"):
+        for moment in ("running_mean", "running_var"):
+            theirs = getattr(getattr(plain, name), moment)
+            assert relative(getattr(getattr(ours, name), moment), theirs) < 1e-3, name
+
+
+def test_sparse_losses_are_the_dense_ones() -> None:
+    sparse, dense = cells()
+    net = network().eval()
+    with torch.no_grad():
+        found, expected = (net.mean_losses(batch, sampled=False) for batch in (sparse, dense))
+    torch.testing.assert_close(torch.stack(found), torch.stack(expected), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("theta", [1e-3, 0.3, 30.0, 1e4])
+def test_the_likelihood_and_its_slopes_hold_for_any_dispersion(theta: float) -> None:
+    sparse, dense = cells(largest=100.0)
+    torch.manual_seed(0)
+    given = [torch.randn(24, 8), torch.randn(GENES, 8) * 0.3]
+    given += [torch.randn(len(sparse.node_PL), GENES), torch.randn(GENES) * 0.2 + np.log(theta)]
+    ours = [tensor.clone().requires_grad_() for tensor in given]
+    true = [tensor.double().requires_grad_() for tensor in given]
+    found = reconstruction_loss(sparse, *ours, narrow=False)
+    found.backward()
+    hidden, weight, table, log_theta = true
+    logits = hidden @ weight.t() + table[torch.from_numpy(sparse.place_B)]
+    counts = dense.counts_BG.double()
+    mean = torch.softmax(logits, dim=1) * counts.sum(dim=1, keepdim=True)
+    expected = -negative_binomial_log_prob(counts, mean, log_theta).sum(dim=1).mean()
+    expected.backward()
+    assert found.item() == pytest.approx(expected.item(), rel=1e-5)
+    for mine, theirs in zip(ours[:3], true[:3]):
+        assert relative(mine.grad.double(), theirs.grad) < 1e-4
+    # At large theta the slope is a difference of terms that are theta times a rounding apart.
+    error = (ours[3].grad.double() - true[3].grad).norm()
+    assert error < 1e-4 * true[3].grad.norm() + 1e-5 * theta
+
+
+def test_a_hidden_layer_is_torchs_and_drops_the_share_it_is_told_to() -> None:
+    torch.manual_seed(0)
+    hidden, effects = torch.randn(200, 12), torch.randn(3, 16, requires_grad=True)
+    place, linear = np.arange(200) % 3, nn.Linear(12, 16)
+    norm = nn.BatchNorm1d(16, eps=1e-3, momentum=0.01)
+    with torch.no_grad():
+        norm.weight.uniform_(0.5, 2)
+        norm.bias.normal_()
+    other = copy.deepcopy(norm)
+    weights = torch.randn(200, 16)
+    found = normalized_layer(hidden, linear, effects, place, norm, 0.0)
+    expected = torch.relu(other(linear(hidden) + effects[torch.from_numpy(place)]))
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(norm.running_var, other.running_var)
+    mine = torch.autograd.grad((found * weights).sum(), [linear.weight, effects, norm.weight])
+    wanted = [linear.weight, effects, other.weight]
+    for a, b in zip(mine, torch.autograd.grad((expected * weights).sum(), wanted)):
+        assert relative(a, b) < 1e-4
+    with torch.no_grad():
+        dropped = normalized_layer(hidden, linear, effects, place, norm, 0.25)
+    alive = found.detach() > 0
+    assert float((dropped[alive] == 0).float().mean()) == pytest.approx(0.25, abs=0.04)
+    kept = alive & (dropped > 0)
+    torch.testing.assert_close(dropped[kept], found.detach()[kept] / 0.75, rtol=1e-4, atol=1e-4)
+
+
+def test_adam_is_torchs_with_the_priors_slope() -> None:
+    ours, theirs = network(), network()
+    mine = FlatAdam(ours, {"log_theta_G": 0.5}, 1e-2, eps=0.01)
+    torchs = torch.optim.Adam(theirs.parameters(), lr=1e-2, eps=0.01)
+    for step in range(5):
+        torch.manual_seed(step)
+        for a, b in zip(ours.parameters(), theirs.parameters()):
+            b.grad = torch.randn_like(b)
+            a.grad += b.grad
+        theirs.log_theta_G.grad += 0.5 * theirs.log_theta_G.detach()
+        mine.step()
+        torchs.step()
+    mine.release()
+    for a, b in zip(ours.parameters(), theirs.parameters()):
+        torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("n", [1, 3, 4, 5, 70, 1000])
+def test_thinning_is_binomial(n: int) -> None:
+    threshold, kept = 45_000, np.empty(20_000, np.float32)
+    thinned(np.full(20_000, n, np.float32), threshold, stream(1, 2, 3), kept)
+    p = threshold / 65536
+    assert kept.mean() == pytest.approx(n * p, abs=4 * (n * p * (1 - p) / len(kept)) ** 0.5)
+    assert kept.var() == pytest.approx(binom.var(n, p), rel=0.06)
+    assert abs(np.corrcoef(kept[1:], kept[:-1])[0, 1]) < 0.03
+
+
+def test_what_is_drawn_depends_on_seed_and_step_alone() -> None:
+    csr = sp.random_array((50, GENES), density=0.3, rng=np.random.default_rng(0), format="csr")
+    data = np.ceil(csr.data * 20).astype(np.float32)
+    arrays = data, csr.indices.astype(np.int32), csr.indptr.astype(np.int64)
+    where = Paths(NODE_SL[np.arange(50) % 5])
+    rows = np.array([7, 3, 44, 21])
+    one, again, other = (
+        drawn(arrays, np.ones(50), where, rows, key) for key in ((1, 5), (1, 5), (1, 6))
+    )
+    np.testing.assert_array_equal(one.shown_N, again.shown_N)
+    assert not np.array_equal(one.shown_N, other.shown_N)
+    np.testing.assert_array_equal(one.count_N, other.count_N)
+    np.testing.assert_array_equal(one.node_PL[one.place_B], NODE_SL[rows % 5])

@@ -24,8 +24,8 @@ from levelseq.cohort import open_cohort
 from levelseq.models import (
     cluster_metric,
     latent_levelling,
+    planning,
     training,
-    vae_fit,
 )
 from levelseq.models.minibatches import CohortMinibatches
 from levelseq.models.saving import load_model
@@ -74,7 +74,7 @@ WITHOUT: dict[str, tuple[list[Any], dict[str, Any]]] = {
         {},
     ),
     "constant learning rate": ([patch.object(training, "one_cycle", lambda done: 0.3)], {}),
-    "no KL warm-up": ([patch.object(vae_fit, "WARMUP", 0.0)], {}),
+    "no KL warm-up": ([patch.object(planning, "WARMUP", 0.0)], {}),
     "30 latent dimensions": ([], {"n_latent": 30}),
     "128 cells in a minibatch": ([], {"batch_size": 128}),
     "no dropout": ([], {"dropout": 0.0}),

@@ -11,12 +11,13 @@ import torch
 from scipy.stats import binom
 from torch import nn
 
-from levelseq.models.binomial_kernels import stream, thinned
+from levelseq.models.binomial_kernels import thinned
 from levelseq.models.flat_adam import FlatAdam
 from levelseq.models.fused_decoder import reconstruction_loss
 from levelseq.models.hidden_layer import normalized_layer
 from levelseq.models.likelihood import negative_binomial_log_prob
 from levelseq.models.networks import ConditionalVAE, Minibatch
+from levelseq.models.random_words import stream
 from levelseq.models.sparse_minibatches import Paths, SparseMinibatch, drawn
 
 GENES, NODES = 37, (2, 3)

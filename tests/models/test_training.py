@@ -20,10 +20,10 @@ from levelseq.errors import BadInput, Retryable
 from levelseq.models.checkpoint import StoreCheckpoints
 from levelseq.models.minibatches import CohortMinibatches
 from levelseq.models.networks import ConditionalVAE
+from levelseq.models.planning import plan_training
 from levelseq.models.saving import read_metrics
 from levelseq.models.threads import with_helper
 from levelseq.models.training import TrainingPlan, train_network
-from levelseq.models.vae_fit import plan_training
 from levelseq.normalize.state import read_state
 from levelseq.store import open_store
 

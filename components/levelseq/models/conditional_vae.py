@@ -18,7 +18,7 @@ from levelseq.cohort import BatchTree, Cohort
 from levelseq.cohort.gene_space import GeneSpace
 from levelseq.cohort.loader import GeneCounts
 from levelseq.models.anchors import Anchors
-from levelseq.models.embedding import Embedding, encoded
+from levelseq.models.embedding import Embedding, encoded, latent_states
 from levelseq.models.label_transfer import LabelTransfer
 from levelseq.models.levelled import Levelled, LevelledShard
 from levelseq.models.minibatches import CohortMinibatches, blocks, device
@@ -60,12 +60,7 @@ class VaeModel:
 
     def latent(self, minibatches: CohortMinibatches, observations: Any) -> Any:
         """(S, Z) means of the observations' latent states."""
-        return np.concatenate(
-            [
-                encoded(self.network, minibatches, part)[1].cpu().numpy()
-                for part in blocks(observations)
-            ]
-        )
+        return latent_states(self.network, minibatches, observations)
 
     def embed(self, minibatches: CohortMinibatches, observations: Any) -> Any:
         """(S, D) where observations lie in the levelled embedding."""

@@ -114,26 +114,21 @@ def _of_counts(
 
 @float_kernel
 def _through_softmax(
-    share_G: F32, slope_G: F32, weight: Any, scale: Any, sum_G: F32, table_G: F32, out_G: F32
+    share_G: F32, slope_G: F32, weight: Any, scale: Any, sum_G: F32, table_G: F32
 ) -> None:
+    """From the derivative by log(mu) to that by the logits, in its place."""
     for g in range(len(share_G)):
         slope = slope_G[g]
         sum_G[g] += slope
         slope = scale * (slope - share_G[g] * weight)
         table_G[g] += slope
-        out_G[g] = slope
+        slope_G[g] = slope
 
 
 @float_kernel
-def _through_softmax_16(
-    share_G: F32, slope_G: F32, weight: Any, scale: Any, sum_G: F32, table_G: F32, out_G: Any
-) -> None:
-    for g in range(len(share_G)):
-        slope = slope_G[g]
-        sum_G[g] += slope
-        slope = scale * (slope - share_G[g] * weight)
-        table_G[g] += slope
-        out_G[g] = bfloat16_bits(slope)
+def _rounded(slope_G: F32, bits_G: Any) -> None:
+    for g in range(len(slope_G)):
+        bits_G[g] = bfloat16_bits(slope_G[g])
 
 
 @float_kernel
@@ -194,12 +189,11 @@ def loss_and_gradient(
         if not (total > _ZERO and add < _FINITE):
             loss = np.nan
         weight, sum_PG = (add + change) / total, sums.table_PG[place]
+        _through_softmax(share_G, slope_G, weight, scale, sums.slope_G, sum_PG)
         if narrow:
-            _through_softmax_16(
-                share_G, slope_G, weight, scale, sums.slope_G, sum_PG, slope16_BG[b]
-            )
+            _rounded(slope_G, slope16_BG[b])
         else:
-            _through_softmax(share_G, slope_G, weight, scale, sums.slope_G, sum_PG, slope_BG[b])
+            slope_BG[b] = slope_G
         if b % 8 == 7 or full > _FULL:
             _take_logs(product_G, sums.log_G)
             full = _ONE

@@ -15,10 +15,10 @@ from torch import Tensor
 
 from levelseq.models.cluster_metric import ClusterMetric
 from levelseq.models.latent_levelling import LatentLevelling
-from levelseq.models.minibatches import CohortMinibatches
+from levelseq.models.minibatches import CohortMinibatches, blocks
 from levelseq.models.networks import ConditionalVAE, Minibatch
 
-__all__ = ["Embedding", "encoded"]
+__all__ = ["Embedding", "encoded", "latent_states"]
 
 
 @dataclass(frozen=True)
@@ -85,3 +85,11 @@ def encoded(
     batch = minibatches.tensors(observations)
     with torch.no_grad():
         return batch, network.encode(batch.scaled_BG, batch.node_BL)[0]
+
+
+def latent_states(
+    network: ConditionalVAE, minibatches: CohortMinibatches, observations: Any
+) -> Any:
+    """(B, Z): the means of the latent states of any number of observations."""
+    parts = [encoded(network, minibatches, part)[1] for part in blocks(observations)]
+    return torch.cat(parts).cpu().numpy()

@@ -13,8 +13,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from levelseq.models.binomial_kernels import next_word, stream
 from levelseq.models.float32_kernels import float_kernel
+from levelseq.models.random_words import STEP, next_word, stream
 from levelseq.models.slopes import added
 from levelseq.models.threads import in_parts
 
@@ -23,7 +23,6 @@ __all__ = ["normalized_layer"]
 F32 = NDArray[np.float32]
 
 _ZERO, _ONE = np.float32(0.0), np.float32(1.0)
-_STEP = np.uint64(0x9E3779B97F4A7C15)
 _LOW, _16 = np.uint64(0xFFFF), np.uint64(16)
 
 
@@ -165,7 +164,7 @@ def _forward(
 @float_kernel
 def _mask(state: Any, threshold: int, scale: Any, mask_H: F32) -> None:
     for i in range(len(mask_H) // 4):
-        word = next_word(state + np.uint64(i) * _STEP)
+        word = next_word(state + np.uint64(i) * STEP)
         for j in range(4):
             mask_H[4 * i + j] = scale if np.int64(word & _LOW) < threshold else _ZERO
             word >>= _16

@@ -17,10 +17,13 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from sklearn.cluster import KMeans
 
-__all__ = ["LatentLevelling", "path_matrix"]
+from levelseq.models.networks import paths
+
+__all__ = ["LatentLevelling"]
 
 F64 = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -94,14 +97,12 @@ class LatentLevelling:
         """(S, Z): latent states without the offsets; an unknown node (-1) has none."""
         z = np.asarray(z_SZ, dtype=np.float64)
         out = np.empty_like(z)
-        path_SN = path_matrix(node_SL, n_nodes)
-        for leaf in np.unique(node_SL[:, -1]):
-            rows = np.flatnonzero(node_SL[:, -1] == leaf)
-            pull = self.pull_KF[:, leaf] if leaf >= 0 else 0.0
-            for path in np.unique(path_SN[rows], axis=0):
-                same = rows[(path_SN[rows] == path).all(axis=1)]
-                offset_KZ = np.einsum("n,knz->kz", path, self.offset_KNZ)
-                out[same] = self._placed(z[same], offset_KZ, pull)[0]
+        node_PL, place_S = np.unique(node_SL, axis=0, return_inverse=True)
+        for number, (node_L, path_N) in enumerate(zip(node_PL, _paths(node_PL, n_nodes))):
+            same = place_S == number
+            pull = self.pull_KF[:, node_L[-1]] if node_L[-1] >= 0 else 0.0
+            offset_KZ = np.einsum("n,knz->kz", path_N, self.offset_KNZ)
+            out[same] = self._placed(z[same], offset_KZ, pull)[0]
         return out
 
     def _placed(self, z: F64, offset_KZ: F64, pull: Any) -> tuple[F64, F64]:
@@ -131,7 +132,7 @@ class LatentLevelling:
             n_nodes: for each level how many nodes it has.
         """
         z = np.asarray(z_SZ, dtype=np.float64)
-        path_N = path_matrix(node_L[None], n_nodes)[0]
+        path_N = _paths(node_L[None], n_nodes)[0]
         own = sum(n_nodes[:-1]) + int(node_L[-1])
         offset = self.offset_KNZ.copy()
         offset[:, own] = 0.0
@@ -192,22 +193,15 @@ class _Assignment:
         np.add.at(self.seen_KF.T, leaf, self.share_SK[rows])
 
 
-def path_matrix(node_SL: Ints, n_nodes: Sequence[int]) -> F64:
-    """(S, N): 1 for each node on a cell's path, over all nodes of all levels."""
-    path = np.zeros((len(node_SL), sum(n_nodes)))
-    first = 0
-    for level, number in enumerate(n_nodes):
-        known = np.flatnonzero(node_SL[:, level] >= 0)
-        path[known, first + node_SL[known, level]] = 1.0
-        first += number
-    return path
+def _paths(node_SL: Ints, n_nodes: Sequence[int]) -> F64:
+    return paths(torch.from_numpy(node_SL), n_nodes).numpy().astype(np.float64)
 
 
 def _paths_of_leaves(node_SL: Ints, n_nodes: Sequence[int]) -> F64:
     """(F, N): the path of each leaf that has cells; others have none."""
     path = np.zeros((n_nodes[-1], sum(n_nodes)))
     leaves, first = np.unique(node_SL[:, -1], return_index=True)
-    path[leaves] = path_matrix(node_SL[first], n_nodes)
+    path[leaves] = _paths(node_SL[first], n_nodes)
     return path
 
 

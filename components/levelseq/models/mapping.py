@@ -52,7 +52,9 @@ def map_cohort(params: NormalizeParams, cohort: str, model: str, workspace: str)
         {
             "cohort": opened.fingerprint,
             "model": trained["key"],
-            "params": {"reference_batch": params.reference_batch, "interval": params.interval},
+            "params": params.model_dump(
+                include={"reference_batch", "interval", "most_unsupported"}
+            ),
             "schema": Normalized.SCHEMA,
         }
     )

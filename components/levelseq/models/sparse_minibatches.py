@@ -13,7 +13,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from levelseq.models.binomial_kernels import next_word, stream, thinned
+from levelseq.models.binomial_kernels import thinned
+from levelseq.models.random_words import next_word, stream
 from levelseq.normalize.compiled import kernel
 
 __all__ = ["Paths", "SparseMinibatch", "drawn"]

@@ -24,6 +24,9 @@ from levelseq.models.threads import ahead
 
 __all__ = ["Minibatches", "Progress", "TrainingPlan", "split", "train_network"]
 
+# The share of the steps in which the learning rate goes up.
+RISING = 0.2
+
 
 class Minibatches(Protocol):
     """Gives any observations in the form that the network's losses take."""
@@ -51,9 +54,6 @@ class Checkpoints(Protocol):
     def save(self, network: ConditionalVAE, optimizer: FlatAdam, progress: Progress) -> None:
         """Keep all that the loop needs to go on."""
         ...
-
-
-RISING = 0.2
 
 
 @dataclass(frozen=True)

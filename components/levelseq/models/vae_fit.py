@@ -11,10 +11,9 @@ import torch
 from levelseq.cohort import BatchTree, Cohort
 from levelseq.cohort.gene_space import GeneSpace
 from levelseq.cohort.loader import GeneCounts
-from levelseq.errors import BadOption
 from levelseq.models.anchors import Anchors
 from levelseq.models.conditional_vae import VaeModel
-from levelseq.models.embedding import Embedding, encoded
+from levelseq.models.embedding import Embedding, latent_states
 from levelseq.models.minibatches import CohortMinibatches, blocks, device
 from levelseq.models.networks import ConditionalVAE
 from levelseq.models.not_finite import Names, NotFinite, refuse_absurd_counts
@@ -22,15 +21,7 @@ from levelseq.models.processes import ALONE, Processes
 from levelseq.models.threads import with_helper
 from levelseq.models.training import Checkpoints, Progress, TrainingPlan, train_network
 
-__all__ = ["VaeSettings", "fit_vae", "plan_latent", "plan_training"]
-
-CELLS_SEEN = 150_000
-EPOCHS = (10, 60)
-# Cells up to which a minibatch has so many.
-BATCH_SIZES = ((4_000, 64), (40_000, 128), (400_000, 512), (None, 1024))
-LATENT = (10, 30)
-WARMUP = 0.3
-FEWEST_IN_MINIBATCH = 16
+__all__ = ["VaeSettings", "fit_vae"]
 
 
 @dataclass(frozen=True)
@@ -40,53 +31,6 @@ class VaeSettings:
     n_latent: int
     n_hidden: int
     dropout: float
-
-
-def plan_training(
-    n_cells: int, *, steps: int, batch_size: int, learning_rate: float, patience: int, seed: int
-) -> tuple[TrainingPlan, list[str]]:
-    """The training plan for a number of cells, and why it is so."""
-    reasons = []
-    if 0 < batch_size < FEWEST_IN_MINIBATCH:
-        raise BadOption(
-            f"{batch_size} cells are too few for a minibatch",
-            where="--batch-size",
-            do=f"give at least {FEWEST_IN_MINIBATCH}, or 0 to have it chosen",
-        )
-    if not batch_size:
-        batch_size = next(size for most, size in BATCH_SIZES if most is None or n_cells <= most)
-        reasons.append(
-            f"{batch_size} cells in a minibatch: 64 up to 4,000 cells, since few cells need many"
-            " small steps, up to 1,024 for millions"
-        )
-    if not steps:
-        epochs = min(max(CELLS_SEEN / n_cells, EPOCHS[0]), EPOCHS[1])
-        steps = max(1, round(epochs * n_cells / batch_size))
-        reasons.append(
-            f"{steps} steps of {batch_size} cells, {epochs:.0f} epochs of {n_cells} cells: "
-            f"{CELLS_SEEN:,} cells seen, within {EPOCHS[0]} to {EPOCHS[1]} epochs"
-        )
-    warmup = max(1, round(WARMUP * steps))
-    reasons.append(f"KL weight rises to 1 over {warmup} steps, {WARMUP:.0%} of those planned")
-    plan = TrainingPlan(steps, batch_size, learning_rate, warmup, patience, seed)
-    return plan, reasons
-
-
-def plan_latent(n_cells: int, n_genes: int) -> tuple[int, str]:
-    """Dimensions of the latent space, and why so many.
-
-    Ten for a thousand cells, five more for each tenfold; between 10 and 30, and fewer than genes.
-    More than the cells can fill hold noise, which blurs small differences between types.
-    """
-    by_cells = round(5 * np.log10(max(n_cells, 1)) - 5)
-    n_latent = int(np.clip(by_cells, *LATENT))
-    reason = (
-        f"{n_latent} latent dimensions: 10 for 1,000 cells, 5 more for each tenfold, at most 30"
-    )
-    if n_latent >= n_genes:
-        n_latent = max(2, n_genes // 2)
-        reason = f"{n_latent} latent dimensions: half of {n_genes} genes"
-    return n_latent, reason
 
 
 def fit_vae(
@@ -125,28 +69,43 @@ def fit_vae(
         progress = _trained(network, minibatches, plan, checkpoints, processes, names)
         if not processes.first:
             return None
-        mean_scaled = _mean_scaled(minibatches, len(obs), len(space.variable))
-        chosen = Anchors.choose(len(obs), plan.seed)
-        latent = np.concatenate(
-            [encoded(network, minibatches, part)[1].cpu().numpy() for part in blocks(chosen)]
-        )
-        place = Embedding.fit(
-            latent,
-            nodes[chosen],
-            network.n_nodes,
-            plan.seed,
-            None if label_S is None else label_S[chosen],
-        )
-        unanchored = VaeModel(network, space, tree, Anchors.none(), mean_scaled, place)
-        noise = _noise(unanchored, minibatches, chosen, plan.seed)
-        leaf = tree.leaf_codes(obs)[chosen]
-        anchors = Anchors.of(latent, unanchored.embed(minibatches, chosen), leaf, noise)
+        model = _placed(network, minibatches, (space, tree), nodes, plan.seed, label_S)
+        leaf = tree.leaf_codes(obs)
+        model = replace(model, anchors=_anchors(model, minibatches, leaf, plan.seed))
     metrics = {
         "steps": progress.step,
         "best_step": progress.best_step,
         "held_out_loss": [round(loss, 4) for loss in progress.held_out_losses],
     }
-    return replace(unanchored, anchors=anchors), metrics
+    return model, metrics
+
+
+def _placed(
+    network: ConditionalVAE,
+    minibatches: CohortMinibatches,
+    frame: tuple[GeneSpace, BatchTree],
+    node_SL: Any,
+    seed: int,
+    label_S: Any | None,
+) -> VaeModel:
+    """The trained network with the embedding that its latent states get; without anchors."""
+    chosen = Anchors.choose(len(node_SL), seed)
+    place = Embedding.fit(
+        latent_states(network, minibatches, chosen),
+        node_SL[chosen],
+        network.n_nodes,
+        seed,
+        None if label_S is None else label_S[chosen],
+    )
+    mean_scaled = _mean_scaled(minibatches, len(node_SL), network.n_genes)
+    return VaeModel(network, *frame, Anchors.none(), mean_scaled, place)
+
+
+def _anchors(model: VaeModel, minibatches: CohortMinibatches, leaf_S: Any, seed: int) -> Anchors:
+    chosen = Anchors.choose(len(leaf_S), seed)
+    noise = _noise(model, minibatches, chosen, seed)
+    latent, embedding = (way(minibatches, chosen) for way in (model.latent, model.embed))
+    return Anchors.of(latent, embedding, leaf_S[chosen], noise)
 
 
 def _trained(

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-import pandas as pd
-
 from levelseq.cohort import (
     BatchTree,
     Cohort,
@@ -22,14 +19,17 @@ from levelseq.models.checkpoint import SharedCheckpoints, StoreCheckpoints
 from levelseq.models.classical_fit import fit_classical
 from levelseq.models.history import unseen_history
 from levelseq.models.label_fit import with_labels
+from levelseq.models.label_transfer import label_codes
 from levelseq.models.mapping import largest_leaf
+from levelseq.models.planning import plan_latent, plan_training
 from levelseq.models.processes import Processes, joined
 from levelseq.models.saving import MODEL, SCHEMA, Model, save_model
-from levelseq.models.vae_fit import VaeSettings, fit_vae, plan_latent, plan_training
+from levelseq.models.vae_fit import VaeSettings, fit_vae
 from levelseq.normalize.state import read_state
 from levelseq.progress import notice, stage
 from levelseq.store import Store, join, open_store
 from levelseq.train.params import TrainParams
+from levelseq.validate.evidence import UNKNOWN
 
 __all__ = ["run"]
 
@@ -161,17 +161,15 @@ def _fit(
 
 
 def _labels(cohort: Cohort) -> Any:
-    """(S,) number of each observation's label, -1 where it is missing or empty."""
+    """(S,) number of each observation's label, -1 where it is unknown."""
     column = cohort.role("label")
     if column is None:
         raise BadOption(
             "no label column is named", where="--use-labels", do="name one with --label at ingest"
         )
-    values = cohort.obs()[column]
-    known = values.notna() & (values.astype(str).str.strip() != "")
-    codes = pd.factorize(values.where(known), sort=True)[0]
-    notice("train", "labels shape the embedding", labels=int(codes.max()) + 1)
-    return codes.astype(np.int64)
+    names, code = label_codes(cohort.obs()[column].astype(str).tolist(), UNKNOWN)
+    notice("train", "labels shape the embedding", labels=len(names))
+    return code
 
 
 def _varying_tree(cohort: Cohort) -> BatchTree:

@@ -1,0 +1,65 @@
+"""How long, how fast and how large: what an expert would choose for a number of cells, and why."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from levelseq.errors import BadOption
+from levelseq.models.training import TrainingPlan
+
+__all__ = ["plan_latent", "plan_training"]
+
+CELLS_SEEN = 150_000
+EPOCHS = (10, 60)
+# Cells up to which a minibatch has so many.
+BATCH_SIZES = ((4_000, 64), (40_000, 128), (400_000, 512), (None, 1024))
+LATENT = (10, 30)
+WARMUP = 0.3
+FEWEST_IN_MINIBATCH = 16
+
+
+def plan_training(
+    n_cells: int, *, steps: int, batch_size: int, learning_rate: float, patience: int, seed: int
+) -> tuple[TrainingPlan, list[str]]:
+    """The training plan for a number of cells, and why it is so."""
+    reasons = []
+    if 0 < batch_size < FEWEST_IN_MINIBATCH:
+        raise BadOption(
+            f"{batch_size} cells are too few for a minibatch",
+            where="--batch-size",
+            do=f"give at least {FEWEST_IN_MINIBATCH}, or 0 to have it chosen",
+        )
+    if not batch_size:
+        batch_size = next(size for most, size in BATCH_SIZES if most is None or n_cells <= most)
+        reasons.append(
+            f"{batch_size} cells in a minibatch: 64 up to 4,000 cells, since few cells need many"
+            " small steps, up to 1,024 for millions"
+        )
+    if not steps:
+        epochs = min(max(CELLS_SEEN / n_cells, EPOCHS[0]), EPOCHS[1])
+        steps = max(1, round(epochs * n_cells / batch_size))
+        reasons.append(
+            f"{steps} steps of {batch_size} cells, {epochs:.0f} epochs of {n_cells} cells: "
+            f"{CELLS_SEEN:,} cells seen, within {EPOCHS[0]} to {EPOCHS[1]} epochs"
+        )
+    warmup = max(1, round(WARMUP * steps))
+    reasons.append(f"KL weight rises to 1 over {warmup} steps, {WARMUP:.0%} of those planned")
+    plan = TrainingPlan(steps, batch_size, learning_rate, warmup, patience, seed)
+    return plan, reasons
+
+
+def plan_latent(n_cells: int, n_genes: int) -> tuple[int, str]:
+    """Dimensions of the latent space, and why so many.
+
+    Ten for a thousand cells, five more for each tenfold; between 10 and 30, and fewer than genes.
+    More than the cells can fill hold noise, which blurs small differences between types.
+    """
+    by_cells = round(5 * np.log10(max(n_cells, 1)) - 5)
+    n_latent = int(np.clip(by_cells, *LATENT))
+    reason = (
+        f"{n_latent} latent dimensions: 10 for 1,000 cells, 5 more for each tenfold, at most 30"
+    )
+    if n_latent >= n_genes:
+        n_latent = max(2, n_genes // 2)
+        reason = f"{n_latent} latent dimensions: half of {n_genes} genes"
+    return n_latent, reason

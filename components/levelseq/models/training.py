@@ -21,12 +21,14 @@ from levelseq.models.not_finite import NotFinite
 from levelseq.models.preemption import Told, told_to_stop
 from levelseq.models.processes import ALONE, Processes
 from levelseq.models.sparse_minibatches import SparseMinibatch
-from levelseq.models.threads import ahead
+from levelseq.models.threads import ahead, shared
 
 __all__ = ["Minibatches", "Progress", "TrainingPlan", "split", "train_network"]
 
 # The share of the steps in which the learning rate goes up.
 RISING = 0.2
+# The cells of a minibatch from which on a second thread helps: for fewer, waking it takes longer.
+CELLS_SHARED = 256
 
 
 class Minibatches(Protocol):
@@ -128,7 +130,12 @@ def train_network(
         return cells, minibatches.for_losses(processes.part(cells), (seed, step))
 
     # A loss that is not a number ends in one line; numpy's warnings before it help nobody.
-    with told_to_stop() as told, _old_objects_left_alone(), np.errstate(all="ignore"):
+    with (
+        told_to_stop() as told,
+        _old_objects_left_alone(),
+        np.errstate(all="ignore"),
+        shared(plan.batch_size >= CELLS_SHARED),
+    ):
         while progress.step < plan.steps and not _patience_is_over(progress, plan, sampler):
             network.train()
             # The priors of the tree's levels are those of the weights at the epoch's beginning.

@@ -5,13 +5,15 @@ from __future__ import annotations
 import pytest
 import torch
 
-from levelseq.models.networks import ConditionalVAE, Minibatch, NodeEffects, paths
+from levelseq.models.networks import ConditionalVAE, Minibatch, NodeEffects
+from levelseq.models.tree_paths import paths
+from levelseq.models.vae_settings import VaeSettings
 
 
 @pytest.fixture
 def network() -> ConditionalVAE:
     torch.manual_seed(0)
-    network = ConditionalVAE(6, [2, 3], n_hidden=16, n_latent=4)
+    network = ConditionalVAE(6, [2, 3], VaeSettings(4, 16))
     for effects in (m for m in network.modules() if isinstance(m, NodeEffects)):
         for table in effects.levels:
             torch.nn.init.normal_(table, std=0.5)
@@ -72,7 +74,7 @@ def test_a_gene_that_was_not_measured_changes_no_loss(network: ConditionalVAE) -
 
 
 def test_a_level_whose_nodes_are_alike_is_drawn_to_its_parents_harder() -> None:
-    network = ConditionalVAE(40, [2, 4], n_hidden=8, n_latent=2)
+    network = ConditionalVAE(40, [2, 4], VaeSettings(2, 8))
     expected = 1 / network.gene_nodes.prior_sd**2
     assert network.precisions()["gene_nodes.levels.0"] == pytest.approx(expected)
     with torch.no_grad():

@@ -19,6 +19,7 @@ from levelseq.models.likelihood import negative_binomial_log_prob
 from levelseq.models.networks import ConditionalVAE, Minibatch
 from levelseq.models.random_words import stream
 from levelseq.models.sparse_minibatches import Paths, SparseMinibatch, drawn
+from levelseq.models.vae_settings import VaeSettings
 
 GENES, NODES = 37, (2, 3)
 NODE_SL = torch.tensor([[0, 0], [0, 1], [1, 2], [1, -1], [-1, -1]])
@@ -40,7 +41,7 @@ def cells(n: int = 24, largest: float = 4.0) -> tuple[SparseMinibatch, Minibatch
 
 def network() -> ConditionalVAE:
     torch.manual_seed(1)
-    made = ConditionalVAE(GENES, NODES, n_hidden=20, n_latent=5, dropout=0.0).train()
+    made = ConditionalVAE(GENES, NODES, VaeSettings(5, 20, 0.0)).train()
     with torch.no_grad():
         for name, parameter in made.named_parameters():
             if "nodes" in name or "theta" in name:

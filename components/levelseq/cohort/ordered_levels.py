@@ -25,15 +25,18 @@ def positions(values: Iterable[str], level: str) -> dict[str, float]:
         BadOption: a value is neither, or some are numbers and some are dates.
     """
     values = list(dict.fromkeys(values))
-    for read in (_number, _date):
+    known: dict[str, dict[str, float]] = {}
+    for kind, read in (("number", _number), ("ISO date", _date)):
         found = {value: read(value.strip()) for value in values}
-        known = {value: place for value, place in found.items() if place is not None}
-        if len(known) == len(values):
-            return known
-    odd = next(value for value, place in found.items() if place is None)
+        known[kind] = {value: place for value, place in found.items() if place is not None}
+        if len(known[kind]) == len(values):
+            return known[kind]
+    kind = max(known, key=lambda kind: len(known[kind]))
+    odd = next(value for value in values if value not in known[kind])
     raise BadOption(
-        f"batch level {level!r} has no order: not all its values are numbers, and {odd!r} is no "
-        "ISO date",
+        f"batch level {level!r} has no order: {odd!r} is no {kind}, as its other values are"
+        if known[kind]
+        else f"batch level {level!r} has no order: {odd!r} is neither a number nor an ISO date",
         where="--ordered",
         do=f"write every {level} as 2024-03-31 or as a number, or give --ordered {NONE}",
     )
@@ -71,7 +74,7 @@ def choose_ordered(
         except BadOption as error:
             if text != AUTO:
                 raise
-            return (), f"batches of {name!r} have no order: {error.message}"
+            return (), f"{error.message}; its batches are taken without one"
     ordered = tuple(name for name in levels if name in asked)
     walk = "effects of {} are a random walk along its order: each differs little from the last"
     return ordered, walk.format(" and ".join(map(repr, ordered))) if ordered else ""

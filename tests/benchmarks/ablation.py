@@ -1,6 +1,6 @@
 """`make bench-ablation`: what each term of the model is worth, one left out at a time.
 
-usage: ablation.py [SET ...] [--seeds N] [--out FILE.md]
+usage: ablation.py [SET ...] [--seeds N] [--ways TEXT ...] [--out FILE.md]
 
 scIB totals (scib-metrics' default metrics) of the levelled embedding, means over seeds and sets;
 no labels in training but in the last line.
@@ -78,6 +78,8 @@ WITHOUT: dict[str, tuple[list[Any], dict[str, Any]]] = {
     "30 latent dimensions": ([], {"n_latent": 30}),
     "128 cells in a minibatch": ([], {"batch_size": 128}),
     "no dropout": ([], {"dropout": 0.0}),
+    "zero-inflated likelihood (--likelihood zinb)": ([], {"likelihood": "zinb"}),
+    "dispersion of each gene and batch": ([], {"dispersion": "gene-batch"}),
     "labels shape the metric (--use-labels)": ([], {"use_labels": True}),
 }
 
@@ -106,16 +108,18 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("sets", nargs="*", default=list(SETS))
     parser.add_argument("--seeds", type=int, default=SEEDS)
+    parser.add_argument("--ways", nargs="*", default=[""], help="parts of the lines' names")
     parser.add_argument("--out", type=Path)
     chosen = parser.parse_args()
-    found: dict[str, dict[str, float]] = {way: {} for way in WITHOUT}
+    ways = [way for way in WITHOUT if any(text in way for text in chosen.ways)]
+    found: dict[str, dict[str, float]] = {way: {} for way in ways}
     for name in chosen.sets:
         address, roles = SETS[name]
         with tempfile.TemporaryDirectory() as folder:
             place = Path(folder)
             cohort = ingested(place, str(shared() / "data" / address), roles)
             values = normalize.run(NormalizeParams(), cohort, folder)
-            for way in WITHOUT:
+            for way in ways:
                 seeds = range(chosen.seeds)
                 of_each = [total(place, cohort, values, seed, way) for seed in seeds]
                 found[way][name] = float(np.mean(of_each))

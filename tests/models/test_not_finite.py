@@ -17,7 +17,8 @@ from levelseq.errors import BadInput
 from levelseq.models import vae_fit
 from levelseq.models.networks import ConditionalVAE
 from levelseq.models.training import TrainingPlan
-from levelseq.models.vae_fit import VaeSettings, fit_vae
+from levelseq.models.vae_fit import fit_vae
+from levelseq.models.vae_settings import VaeSettings
 from levelseq.normalize.state import read_state
 
 from .conftest import Trained

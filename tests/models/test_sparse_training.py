@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
@@ -20,6 +21,8 @@ from levelseq.models.likelihood import negative_binomial_log_prob
 from levelseq.models.networks import ConditionalVAE, Minibatch
 from levelseq.models.random_words import stream
 from levelseq.models.sparse_minibatches import Paths, SparseMinibatch, drawn
+from levelseq.models.tree_paths import NodeCounts
+from levelseq.models.vae_settings import VaeSettings
 
 GENES, NODES = 37, (2, 3)
 NODE_SL = torch.tensor([[0, 0], [0, 1], [1, 2], [1, -1], [-1, -1]])
@@ -39,9 +42,9 @@ def cells(n: int = 24, largest: float = 4.0) -> tuple[SparseMinibatch, Minibatch
     return sparse, Minibatch(torch.from_numpy(counts), scaled, node_BL, None)
 
 
-def network() -> ConditionalVAE:
+def network(nodes: Sequence[int] = NODES) -> ConditionalVAE:
     torch.manual_seed(1)
-    made = ConditionalVAE(GENES, NODES, n_hidden=20, n_latent=5, dropout=0.0).train()
+    made = ConditionalVAE(GENES, nodes, VaeSettings(5, 20, 0.0)).train()
     with torch.no_grad():
         for name, parameter in made.named_parameters():
             if "nodes" in name or "theta" in name:
@@ -81,9 +84,26 @@ def test_a_sparse_step_has_the_gradients_of_a_dense_one(
             assert relative(getattr(getattr(ours, name), moment), theirs) < 1e-3, name
 
 
-def test_sparse_losses_are_the_dense_ones() -> None:
+@pytest.mark.parametrize("in_place", [False, True])
+def test_steps_along_an_ordered_level_get_the_gradients_of_all_that_come_after(
+    in_place: bool,
+) -> None:
     sparse, dense = cells()
-    descent = Descent(network().eval())
+    dates = NodeCounts(NODES, [(-1, -1), (-1, 0, 1)])
+    ours, plain = network(dates), network(dates)
+    if in_place:
+        FlatAdam(ours, {}, 1e-3)
+    found, expected = gradients(ours, sparse), gradients(plain, dense)
+    without = gradients(network(), dense)
+    for name in ("gene_nodes.levels.1", "encoder_nodes.levels.1", "decoder_nodes.levels.1"):
+        assert relative(found[name], expected[name]) < 2e-2, name
+        assert relative(found[name], without[name]) > 0.1, name
+
+
+@pytest.mark.parametrize("nodes", [NODES, NodeCounts(NODES, [(-1, -1), (-1, 0, 1)])])
+def test_sparse_losses_are_the_dense_ones(nodes: Sequence[int]) -> None:
+    sparse, dense = cells()
+    descent = Descent(network(nodes).eval())
     assert descent.loss(sparse) == pytest.approx(descent.loss(dense), rel=1e-5)
 
 

@@ -24,6 +24,7 @@ from levelseq.models.planning import plan_training
 from levelseq.models.saving import read_metrics
 from levelseq.models.threads import with_helper
 from levelseq.models.training import TrainingPlan, train_network
+from levelseq.models.vae_settings import VaeSettings
 from levelseq.normalize.state import read_state
 from levelseq.store import open_store
 
@@ -86,7 +87,7 @@ def setting(trained: Trained) -> tuple[GeneCounts, CohortMinibatches, list[int]]
 
 def network_for(setting: tuple[GeneCounts, CohortMinibatches, list[int]]) -> ConditionalVAE:
     torch.manual_seed(0)
-    return ConditionalVAE(setting[0].shape[1], setting[2], n_hidden=16, n_latent=4)
+    return ConditionalVAE(setting[0].shape[1], setting[2], VaeSettings(4, 16))
 
 
 def trained_weights(

@@ -6,7 +6,7 @@ Shapes: S observations, G variable genes, Z latent dimensions.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -23,6 +23,8 @@ from levelseq.models.label_transfer import LabelTransfer
 from levelseq.models.levelled import Levelled, LevelledShard
 from levelseq.models.minibatches import CohortMinibatches, blocks, device
 from levelseq.models.networks import ConditionalVAE, Minibatch
+from levelseq.models.tree_paths import NodeCounts
+from levelseq.models.vae_settings import VaeSettings
 
 __all__ = ["VaeModel"]
 
@@ -85,11 +87,11 @@ class VaeModel:
             cohort: where the counts are.
             obs: its observations; their leaves may differ from the cohort's own.
             rows: numbers of the observations asked for; None: all.
-            unseen: every observation is taken for its leaf's parent's mean.
+            unseen: every observation is taken for its leaf's parent's mean, or for the date before.
         """
         nodes = self.tree.node_codes(obs)
         if unseen:
-            nodes[:, -1] = -1
+            nodes = self.tree.as_unseen(nodes)
         with GeneCounts(cohort, self.space) as counts:
             minibatches = CohortMinibatches(counts, nodes, self.mean_scaled_G)
             return self.embed(minibatches, np.arange(len(obs)) if rows is None else rows)
@@ -103,7 +105,9 @@ class VaeModel:
         batch to that on the cell's own batch, at the cell's latent state. What a cell shows beyond
         the model's expectation stays, and a zero stays a zero. The interval holds 90 % of the
         values over draws of the latent state. An observation of an unseen leaf is taken for its
-        parent's mean.
+        parent's mean, or on an ordered level for the latest earlier leaf. Where counts may be lost
+        (zero inflation), the expected shares are of what is left: a batch that loses more of a
+        gene has its counts raised by as much, on average over cells.
         """
         with GeneCounts(cohort, self.space) as counts:
             minibatches = self.minibatches(counts, cohort.obs())
@@ -164,11 +168,7 @@ class VaeModel:
         """A copy whose tree also has the observations' leaves, with no effect of their own yet."""
         tree = self.tree.with_leaves_of(obs)
         network = ConditionalVAE(
-            self.network.n_genes,
-            [len(nodes) for nodes in tree.nodes],
-            self.network.n_hidden,
-            self.network.n_latent,
-            self.network.dropout.p,
+            self.network.n_genes, NodeCounts.of_tree(tree), self.network.settings
         )
         state = self.network.state_dict()
         for name, value in network.state_dict().items():
@@ -182,11 +182,7 @@ class VaeModel:
 
     def to_tensors(self) -> tuple[dict[str, Any], dict[str, Any]]:
         """Configuration and arrays, for saving."""
-        config = {
-            "n_hidden": self.network.n_hidden,
-            "n_latent": self.network.n_latent,
-            "dropout": self.network.dropout.p,
-        }
+        config = asdict(self.network.settings)
         state = self.network.state_dict()
         tensors = {f"network.{name}": value.cpu().numpy() for name, value in state.items()}
         anchors = {f"anchors.{name}": value for name, value in vars(self.anchors).items()}
@@ -198,8 +194,8 @@ class VaeModel:
         cls, config: dict[str, Any], tensors: dict[str, Any], space: GeneSpace, tree: BatchTree
     ) -> VaeModel:
         """The model that `to_tensors` described."""
-        n_nodes = [len(nodes) for nodes in tree.nodes]
-        network = ConditionalVAE(len(space.variable), n_nodes, **config)
+        counted = NodeCounts.of_tree(tree)
+        network = ConditionalVAE(len(space.variable), counted, VaeSettings(**config))
         network.load_state_dict(
             {
                 name.removeprefix("network."): torch.as_tensor(value)

@@ -12,7 +12,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from levelseq.cohort import Cohort
+from levelseq.cohort import BatchTree, Cohort
 from levelseq.cohort.loader import GeneCounts
 from levelseq.models.conditional_vae import VaeModel
 from levelseq.models.minibatches import CohortMinibatches, blocks
@@ -29,7 +29,10 @@ def kinds_of(model: VaeModel) -> Prototypes:
 
 
 def kind_profiles(model: VaeModel, kinds: Prototypes, nodes: Tensor) -> Tensor:
-    """(P, G): mean share of each gene among the anchors of each kind, at some nodes of the tree."""
+    """(P, G): mean share of each gene among the anchors of each kind, at some nodes of the tree.
+
+    Of the counts that are expected, those that zero inflation takes left out.
+    """
     latent = torch.as_tensor(model.anchors.latent).to(nodes.device)
     rho_AG = model.network.decode(latent, nodes.expand(len(latent), -1)).exp()
     return torch.stack([rho_AG[kinds.member == p].mean(dim=0) for p in range(len(kinds.size))])
@@ -64,16 +67,18 @@ def gene_shifts(
     sampling alone would give; natural log.
 
     Args:
-        model: a leaf that its tree lacks is expected to be as its parent's mean.
+        model: a leaf that its tree lacks is expected to be as its parent's mean, or on an ordered
+            level as the latest earlier leaf.
         cohort: where the counts are.
         obs: its observations.
         unseen: take every leaf for its parent's mean. A leaf that had a part in that mean lies
-            nearer to it than a new one would; the shift is scaled to what a new one would show.
+            nearer to it than a new one would; the shift is scaled to what a new one would show. A
+            leaf that follows another on an ordered level has no part in where that one lies.
     """
     tree = model.tree.with_leaves_of(obs)
     codes, nodes = tree.leaf_codes(obs), model.tree.node_codes(obs)
     if unseen:
-        nodes[:, -1] = -1
+        nodes = model.tree.as_unseen(nodes)
     kinds, shifts = kinds_of(model), {}
     with GeneCounts(cohort, model.space) as counts, torch.no_grad():
         minibatches = CohortMinibatches(counts, nodes, model.mean_scaled_G)
@@ -84,7 +89,7 @@ def gene_shifts(
             pair = observed_and_expected(model, minibatches, kinds, profile_PG, rows)
             shift = _spread(*(counted.cpu().double().numpy() for counted in pair))
             if unseen:
-                shift *= _as_if_new([other[:-1] for other in tree.leaves], int(leaf))
+                shift *= _as_if_new(tree, int(leaf))
             shifts[">".join(tree.leaves[leaf])] = shift
     return shifts
 
@@ -98,10 +103,14 @@ def _spread(observed: Any, expected: Any) -> float:
     return float(np.sqrt(max((ratio**2).mean() - sampling, 0.0)))
 
 
-def _as_if_new(parents: list[tuple[str, ...]], leaf: int) -> float:
+def _as_if_new(tree: BatchTree, leaf: int) -> float:
     """How much farther from the mean of m leaves a new one lies than one of them.
 
-    sqrt((1 + 1/m) / (1 - 1/m)); an only child says nothing and gives NaN.
+    sqrt((1 + 1/m) / (1 - 1/m)); an only child says nothing and gives NaN. From the leaf that it
+    follows on an ordered level a new one lies as far; the first of them says nothing.
     """
+    if tree.levels[-1] in tree.ordered:
+        return 1.0 if tree.follows[-1][leaf] >= 0 else float("nan")
+    parents = [other[:-1] for other in tree.leaves]
     siblings = parents.count(parents[leaf])
     return float("nan") if siblings < 2 else float(np.sqrt((siblings + 1) / (siblings - 1)))

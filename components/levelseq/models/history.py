@@ -21,7 +21,8 @@ def unseen_history(
     """For each leaf of the training cohort the shifts that it would have shown if it were unseen.
 
     Returns:
-        `latent` and, by a VAE, `expression`: leaf -> shift. To the latent shift of every leaf
+        `latent` and, by a VAE, `expression`: leaf -> shift. The first leaf of an ordered level has
+        none, since a new one is not the first. To the latent shift of every leaf
         that of the held-out cells is added, since cells that were trained on lie nearer to the
         anchors than new ones.
     """
@@ -29,7 +30,7 @@ def unseen_history(
     anchors, shifts = model.anchors, {}
     for number, leaf in enumerate(model.tree.leaves):
         others = anchors.embedding[anchors.leaf != number]
-        if len(others):
+        if len(others) and not model.tree.opens_order(number):
             kinds = Prototypes.of(others, anchors.noise)
             shifts[">".join(leaf)] = latent_shift(places[codes == number], kinds)
     if not isinstance(model, VaeModel):

@@ -21,7 +21,7 @@ import torch
 from numpy.typing import NDArray
 from sklearn.cluster import KMeans
 
-from levelseq.models.networks import paths
+from levelseq.models.tree_paths import NodeCounts, paths
 
 __all__ = ["LatentLevelling"]
 
@@ -124,7 +124,7 @@ class LatentLevelling:
         return replace(self, offset_KNZ=np.concatenate(levels, axis=1), pull_KF=pull)
 
     def with_leaf_of(self, z_SZ: Any, node_L: Ints, n_nodes: Sequence[int]) -> LatentLevelling:
-        """With one leaf's offsets estimated from its cells, everything else frozen.
+        """With one leaf's offsets estimated from its cells; leaves that follow it stay as they are.
 
         Args:
             z_SZ: latent states of the leaf's cells.
@@ -133,7 +133,8 @@ class LatentLevelling:
         """
         z = np.asarray(z_SZ, dtype=np.float64)
         path_N = _paths(node_L[None], n_nodes)[0]
-        own = sum(n_nodes[:-1]) + int(node_L[-1])
+        above, leaf = sum(n_nodes[:-1]), int(node_L[-1])
+        own, later = above + leaf, [above + other for other in NodeCounts.of(n_nodes).after(leaf)]
         offset = self.offset_KNZ.copy()
         offset[:, own] = 0.0
         above_KZ = np.einsum("n,knz->kz", path_N, offset)
@@ -144,6 +145,7 @@ class LatentLevelling:
             seen_KZ = share.T @ z - n_K * (self.centre_KZ + above_KZ)
             own_KZ = seen_KZ / (n_K + self.precision_L[-1])
         offset[:, own] = own_KZ
+        offset[:, later] += (self.offset_KNZ[:, own] - own_KZ)[:, None]
         return replace(self, offset_KNZ=offset)
 
 

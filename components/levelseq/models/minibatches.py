@@ -25,13 +25,28 @@ def device() -> torch.device:
 
 
 class CohortMinibatches:
-    """The tensors of a cohort's observations for one gene space and tree."""
+    """The tensors of a cohort's observations for one gene space and tree.
 
-    def __init__(self, counts: GeneCounts, node_SL: Any, mean_scaled_G: Any | None = None) -> None:
+    Args:
+        counts: of the observations.
+        node_SL: their nodes in the batch tree, -1 where unknown.
+        mean_scaled_G: what genes that were not measured are taken for; None: all were.
+        fused: whether the network has losses of a sparse minibatch, see `VaeSettings`.
+    """
+
+    def __init__(
+        self,
+        counts: GeneCounts,
+        node_SL: Any,
+        mean_scaled_G: Any | None = None,
+        *,
+        fused: bool = True,
+    ) -> None:
         self._counts = counts
         self._nodes = torch.as_tensor(node_SL)
         self._fill = torch.as_tensor(mean_scaled_G) if mean_scaled_G is not None else None
         self._device = device()
+        self._sparse = fused and self._device.type == "cpu" and self._fill is None
         self._paths = Paths(self._nodes)
 
     def __len__(self) -> int:
@@ -73,7 +88,7 @@ class CohortMinibatches:
             observations: numbers of the observations.
             thinned_by: seed and step that decide what the encoder does not see, as `tensors` does.
         """
-        if self._device.type == "cpu" and self._fill is None:
+        if self._sparse:
             arrays, factors = self._counts.arrays, self._counts.size_factors
             return drawn(arrays, factors, self._paths, observations, thinned_by)
         generator = None if thinned_by is None else np.random.default_rng(list(thinned_by))

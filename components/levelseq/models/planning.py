@@ -6,8 +6,9 @@ import numpy as np
 
 from levelseq.errors import BadOption
 from levelseq.models.training import TrainingPlan
+from levelseq.models.vae_settings import VaeSettings
 
-__all__ = ["plan_latent", "plan_training"]
+__all__ = ["plan_latent", "plan_training", "why_likelihood"]
 
 CELLS_SEEN = 150_000
 EPOCHS = (10, 60)
@@ -63,3 +64,18 @@ def plan_latent(n_cells: int, n_genes: int) -> tuple[int, str]:
         n_latent = max(2, n_genes // 2)
         reason = f"{n_latent} latent dimensions: half of {n_genes} genes"
     return n_latent, reason
+
+
+def why_likelihood(settings: VaeSettings) -> str:
+    """What the likelihood of counts is, and what that costs."""
+    kind = (
+        "negative binomial: counts of UMIs have no more zeros than it gives (Svensson 2020)"
+        if settings.likelihood == "nb"
+        else "zero-inflated negative binomial, as asked: expected expression is of the counts that "
+        "are left when some are lost"
+    )
+    dispersion = "one dispersion of each gene"
+    if settings.dispersion != "gene":
+        dispersion = "as asked, dispersions change along the batch tree"
+    cost = "" if settings.fused else "; a step takes longer than that of a plain negative binomial"
+    return f"{kind}; {dispersion}{cost}"

@@ -14,11 +14,12 @@ from torch import Tensor
 from levelseq.models.fused_decoder import Reconstruction
 from levelseq.models.hidden_layer import HiddenLayer
 from levelseq.models.latent_draw import LatentDraw
-from levelseq.models.networks import ConditionalVAE, paths
+from levelseq.models.networks import ConditionalVAE
 from levelseq.models.path_sums import PathSums
 from levelseq.models.products import narrow_products
 from levelseq.models.sparse_encoder import FirstLayer
 from levelseq.models.sparse_minibatches import SparseMinibatch
+from levelseq.models.tree_paths import paths
 
 __all__ = ["SparseStep"]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -20,17 +20,10 @@ from levelseq.models.not_finite import Names, NotFinite, refuse_absurd_counts
 from levelseq.models.processes import ALONE, Processes
 from levelseq.models.threads import with_helper
 from levelseq.models.training import Checkpoints, Progress, TrainingPlan, train_network
+from levelseq.models.tree_paths import NodeCounts
+from levelseq.models.vae_settings import VaeSettings
 
-__all__ = ["VaeSettings", "fit_vae"]
-
-
-@dataclass(frozen=True)
-class VaeSettings:
-    """Sizes of the network."""
-
-    n_latent: int
-    n_hidden: int
-    dropout: float
+__all__ = ["fit_vae"]
 
 
 def fit_vae(
@@ -57,15 +50,10 @@ def fit_vae(
         names = _names(cohort, space, tree)
         refuse_absurd_counts(counts, names)
         torch.manual_seed(plan.seed)
-        network = ConditionalVAE(
-            len(space.variable),
-            [len(nodes) for nodes in tree.nodes],
-            settings.n_hidden,
-            settings.n_latent,
-            settings.dropout,
-        ).to(device())
+        counted = NodeCounts.of_tree(tree)
+        network = ConditionalVAE(len(space.variable), counted, settings).to(device())
         nodes = tree.node_codes(obs)
-        minibatches = CohortMinibatches(counts, nodes)
+        minibatches = CohortMinibatches(counts, nodes, fused=settings.fused)
         progress = _trained(network, minibatches, plan, checkpoints, processes, names)
         if not processes.first:
             return None

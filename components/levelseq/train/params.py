@@ -22,6 +22,17 @@ class TrainParams(StepParams):
     )
     n_hidden: int = Field(128, ge=8, le=4096, description="units of each hidden layer")
     dropout: float = Field(0.1, ge=0, lt=1, description="share of hidden units dropped in training")
+    likelihood: Literal["nb", "zinb"] = Field(
+        "nb", description="of counts: negative binomial, or zero-inflated, which is slower"
+    )
+    dispersion: Literal["gene", "gene-batch"] = Field(
+        "gene", description="one of each gene, or changed by every node of the batch tree, slower"
+    )
+    ordered: str = Field(
+        "auto",
+        description="batch levels, 'date' or 'site>date', along whose dates or numbers effects are "
+        "a random walk; auto: the level that is the cohort's date; none",
+    )
     steps: int = Field(0, ge=0, description="most minibatches; 0: from the number of cells")
     batch_size: int = Field(
         0, ge=0, description="cells in a minibatch; 0: from the number of cells"

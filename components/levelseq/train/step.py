@@ -14,6 +14,7 @@ from levelseq.cohort import (
     why_classical,
 )
 from levelseq.cohort.gene_space import GeneSpace
+from levelseq.cohort.ordered_levels import NONE, choose_ordered
 from levelseq.errors import BadInput, BadOption
 from levelseq.models.checkpoint import SharedCheckpoints, StoreCheckpoints
 from levelseq.models.classical_fit import fit_classical
@@ -21,10 +22,11 @@ from levelseq.models.history import unseen_history
 from levelseq.models.label_fit import with_labels
 from levelseq.models.label_transfer import label_codes
 from levelseq.models.mapping import largest_leaf
-from levelseq.models.planning import plan_latent, plan_training
+from levelseq.models.planning import plan_latent, plan_training, why_likelihood
 from levelseq.models.processes import Processes, joined
 from levelseq.models.saving import MODEL, SCHEMA, Model, save_model
-from levelseq.models.vae_fit import VaeSettings, fit_vae
+from levelseq.models.vae_fit import fit_vae
+from levelseq.models.vae_settings import VaeSettings
 from levelseq.normalize.state import read_state
 from levelseq.progress import notice, stage
 from levelseq.store import Store, join, open_store
@@ -128,10 +130,7 @@ def _fit(
     kind, reason = _choose_class(params, cohort)
     notice("train", reason)
     if kind == "classical":
-        if params.use_labels:
-            raise BadOption(
-                "labels have no part in a classical model", where="--use-labels", do="leave it out"
-            )
+        _refuse_what_is_not_classical(params)
         if not processes.first:
             return None
         model, metrics = fit_classical(cohort, space, tree, sizes, params.seed)
@@ -147,7 +146,10 @@ def _fit(
     n_latent, why = plan_latent(cohort.manifest["n_obs"], len(space.variable))
     if params.n_latent:
         n_latent, why = params.n_latent, f"{params.n_latent} latent dimensions, as asked"
-    settings = VaeSettings(n_latent, params.n_hidden, params.dropout)
+    settings = VaeSettings(
+        n_latent, params.n_hidden, params.dropout, params.likelihood, params.dispersion
+    )
+    tree, order = _in_order(tree, cohort, params.ordered)
     labels = _labels(cohort) if params.use_labels else None
     shared = SharedCheckpoints(checkpoints, processes)
     fitted = fit_vae(cohort, space, tree, settings, plan, shared, labels, processes)
@@ -157,7 +159,24 @@ def _fit(
     if processes.size > 1:
         reasons.append(f"trained by {processes.size} processes")
     stage("train", "trained", steps=metrics["steps"], best_step=metrics["best_step"])
-    return vae, {**metrics, "reasons": [reason, why, *reasons]}
+    reasons = [reason, why, why_likelihood(settings), *order, *reasons]
+    return vae, {**metrics, "reasons": reasons}
+
+
+def _refuse_what_is_not_classical(params: TrainParams) -> None:
+    defaults = TrainParams()
+    for option, what in (
+        ("use_labels", "labels have"),
+        ("likelihood", "a likelihood has"),
+        ("dispersion", "dispersions have"),
+        ("ordered", "an order of batches has"),
+    ):
+        if getattr(params, option) not in (getattr(defaults, option), NONE):
+            raise BadOption(
+                f"{what} no part in a classical model",
+                where=f"--{option.replace('_', '-')}",
+                do="leave it out",
+            )
 
 
 def _labels(cohort: Cohort) -> Any:
@@ -186,6 +205,16 @@ def _varying_tree(cohort: Cohort) -> BatchTree:
     for level in dropped:
         notice("train", f"batch level {level!r} has one value and is left out")
     return tree
+
+
+def _in_order(tree: BatchTree, cohort: Cohort, asked: str) -> tuple[BatchTree, list[str]]:
+    """The tree with its ordered levels, and why, if there is anything to say."""
+    obs = cohort.obs()
+    values = {level: set(obs[level].astype(str)) for level in cohort.batch_levels}
+    ordered, reason = choose_ordered(asked, tree.levels, cohort.role("date"), values)
+    if reason:
+        notice("train", reason)
+    return tree.in_order_of(ordered), [reason] if reason else []
 
 
 def _choose_class(params: TrainParams, cohort: Cohort) -> tuple[str, str]:

@@ -31,7 +31,7 @@ def kinds_of(model: VaeModel) -> Prototypes:
 def kind_profiles(model: VaeModel, kinds: Prototypes, nodes: Tensor) -> Tensor:
     """(P, G): mean share of each gene among the anchors of each kind, at some nodes of the tree."""
     latent = torch.as_tensor(model.anchors.latent).to(nodes.device)
-    rho_AG = model.network.decode(latent, nodes.expand(len(latent), -1)).exp()
+    rho_AG = model.log_shares(latent, nodes.expand(len(latent), -1)).exp()
     return torch.stack([rho_AG[kinds.member == p].mean(dim=0) for p in range(len(kinds.size))])
 
 

@@ -58,6 +58,8 @@ class NodeEffects(nn.Module):
 
     def forward(self, path_BN: Tensor) -> Tensor:
         """(B, width): the sum of the effects along each cell's path, as `paths` gives it."""
+        if not self.levels:
+            return path_BN.new_zeros(len(path_BN), self.width)
         if path_BN.device.type == "cpu":
             return path_sums(path_BN, tuple(self.levels))
         return path_BN @ torch.cat(tuple(self.levels))

@@ -17,13 +17,16 @@ from levelseq.cohort.gene_space import GeneSpace
 from levelseq.errors import BadInput, BadOption
 from levelseq.models.checkpoint import SharedCheckpoints, StoreCheckpoints
 from levelseq.models.classical_fit import fit_classical
+from levelseq.models.conditional_vae import VaeModel
 from levelseq.models.history import unseen_history
 from levelseq.models.label_fit import with_labels
 from levelseq.models.label_transfer import label_codes
+from levelseq.models.latent_arithmetic import ArithmeticModel
 from levelseq.models.mapping import largest_leaf
 from levelseq.models.planning import plan_latent, plan_training
 from levelseq.models.processes import Processes, joined
 from levelseq.models.saving import MODEL, SCHEMA, Model, save_model
+from levelseq.models.style_transfer import StyleModel
 from levelseq.models.vae_fit import VaeSettings, fit_vae
 from levelseq.normalize.state import read_state
 from levelseq.progress import notice, stage
@@ -32,6 +35,12 @@ from levelseq.train.params import TrainParams
 from levelseq.validate.evidence import UNKNOWN
 
 __all__ = ["run"]
+
+_NETWORKS: dict[str, type[VaeModel]] = {
+    "vae": VaeModel,
+    "gan": StyleModel,
+    "scgen": ArithmeticModel,
+}
 
 
 def run(params: TrainParams, cohort: str, normalized: str, workspace: str) -> str:
@@ -150,7 +159,9 @@ def _fit(
     settings = VaeSettings(n_latent, params.n_hidden, params.dropout)
     labels = _labels(cohort) if params.use_labels else None
     shared = SharedCheckpoints(checkpoints, processes)
-    fitted = fit_vae(cohort, space, tree, settings, plan, shared, labels, processes)
+    fitted = fit_vae(
+        cohort, space, tree, settings, plan, shared, labels, processes, _NETWORKS[kind]
+    )
     if fitted is None:
         return None
     vae, metrics = fitted
@@ -189,7 +200,7 @@ def _varying_tree(cohort: Cohort) -> BatchTree:
 
 
 def _choose_class(params: TrainParams, cohort: Cohort) -> tuple[str, str]:
-    """`vae` or `classical`, and why."""
+    """`classical` or a name of a network's class, and why."""
     if params.model_class != "auto":
         return params.model_class, f"model class {params.model_class}, as asked"
     reason = why_classical(cohort)

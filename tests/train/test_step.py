@@ -148,5 +148,5 @@ def test_labels_shape_the_embedding_only_when_asked(
     opened = open_cohort(cohort)
     one, other = (model.embedding(opened, opened.obs()) for model in (plain, labelled))
     assert not np.allclose(one, other)
-    with pytest.raises(BadInput, match="no part in a classical model"):
+    with pytest.raises(BadInput, match="no part in a model of class classical"):
         trained(w, cohort, model_class="classical", use_labels=True)

@@ -14,6 +14,7 @@ from sklearn.neighbors import NearestNeighbors
 from levelseq.cohort import BatchTree, Cohort, content_key, open_cohort
 from levelseq.cohort.loader import GeneCounts
 from levelseq.models.conditional_vae import VaeModel
+from levelseq.models.embedding import latent_states
 from levelseq.models.expectation import kind_profiles, kinds_of, observed_and_expected
 from levelseq.models.minibatches import CohortMinibatches
 from levelseq.models.networks import NodeEffects
@@ -133,9 +134,10 @@ def adapt_vae(model: VaeModel, cohort: Cohort, obs: pd.DataFrame) -> VaeModel:
     show in the parent's mean, shrunk towards zero by as much as the trained nodes of its level are
     alike (a gamma prior); the kinds are prototypes of
     the anchors, and cells are assigned anew after each round, since the encoder sees counts
-    without the effect. Every other weight stays. On an ordered level the latest earlier leaf
-    stands for the parent's mean, and the leaves that follow one fitted anew stay where they are.
-    What would be shown is what is expected of counts, less those lost where the likelihood is
+    without the effect. Every other weight stays. A network without effects of batches gets none: a
+    leaf's offsets in latent space are all that is fitted. On an ordered level the latest earlier
+    leaf stands for the parent's mean, and the leaves that follow one fitted anew stay where they
+    are. What would be shown is what is expected of counts, less those lost where the likelihood is
     zero-inflated: an effect on the mean of what is not lost changes both by the same ratio.
 
     Args:
@@ -152,10 +154,11 @@ def adapt_vae(model: VaeModel, cohort: Cohort, obs: pd.DataFrame) -> VaeModel:
         kinds = kinds_of(model)
         for leaf in np.unique(codes if known.all() else codes[~known]):
             rows = np.flatnonzero(codes == leaf)
-            _fit_leaf(adapted, minibatches, kinds, int(leaf), rows)
-            latent = adapted.latent(minibatches, rows)
+            if adapted.network.n_nodes:
+                _fit_leaf(adapted, minibatches, kinds, int(leaf), rows)
+            state = latent_states(adapted.network, minibatches, rows)
             node_L = minibatches.nodes(rows[:1])[0]
-            place = adapted.place.with_leaf_of(latent, node_L, adapted.network.n_nodes)
+            place = adapted.place.with_leaf_of(state, node_L, adapted.n_nodes)
             adapted = replace(adapted, place=place)
     return adapted
 

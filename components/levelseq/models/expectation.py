@@ -34,7 +34,7 @@ def kind_profiles(model: VaeModel, kinds: Prototypes, nodes: Tensor) -> Tensor:
     Of the counts that are expected, those that zero inflation takes left out.
     """
     latent = torch.as_tensor(model.anchors.latent).to(nodes.device)
-    rho_AG = model.network.decode(latent, nodes.expand(len(latent), -1)).exp()
+    rho_AG = model.log_shares(latent, nodes.expand(len(latent), -1)).exp()
     return torch.stack([rho_AG[kinds.member == p].mean(dim=0) for p in range(len(kinds.size))])
 
 

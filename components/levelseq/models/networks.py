@@ -57,6 +57,8 @@ class NodeEffects(nn.Module):
 
     def forward(self, path_BN: Tensor) -> Tensor:
         """(B, width): the sum of the effects along each cell's path, as `paths` gives it."""
+        if not self.levels:
+            return path_BN.new_zeros(len(path_BN), self.width)
         return path_BN @ torch.cat(tuple(self.levels))
 
 
@@ -134,12 +136,12 @@ class ConditionalVAE(nn.Module):
 
         It is what observed counts are compared with: a zero-inflated mean, not that of the kept.
         """
-        log_share, lost = self._decoded(z_BZ, paths(node_BL, self.n_nodes))
+        log_share, lost = self.decoded(z_BZ, paths(node_BL, self.n_nodes))
         if lost is None:
             return log_share
         return functional.log_softmax(log_share + functional.logsigmoid(-lost), dim=1)
 
-    def _decoded(self, z_BZ: Tensor, path_BN: Tensor) -> tuple[Tensor, Tensor | None]:
+    def decoded(self, z_BZ: Tensor, path_BN: Tensor) -> tuple[Tensor, Tensor | None]:
         """(B, G) each: log share of the negative binomial's mean, and the logit of a lost count."""
         hidden_BH = self.decode_hidden(z_BZ, path_BN)
         logits_BG = self.decoder_out(hidden_BH) + self.gene_nodes(path_BN)
@@ -175,7 +177,7 @@ class ConditionalVAE(nn.Module):
         The mean is library times share; expected counts less those lost add up to less.
         """
         path_BN = paths(batch.node_BL, self.n_nodes)
-        log_share, lost = self._decoded(z_BZ, path_BN)
+        log_share, lost = self.decoded(z_BZ, path_BN)
         share, measured = log_share.exp(), batch.measured_G
         if measured is not None:
             share = share / (share * measured).sum(dim=1, keepdim=True)
@@ -188,6 +190,16 @@ class ConditionalVAE(nn.Module):
         else:
             log_prob = zero_inflated_log_prob(batch.counts_BG, mean, log_theta, lost)
         return log_prob if measured is None else log_prob * measured
+
+    def mean_losses(self, batch: Minibatch, *, sampled: bool) -> tuple[Tensor, Tensor]:
+        """The means of `losses` over the cells: what training goes down."""
+        reconstruction, divergence = self.losses(batch, sampled=sampled)
+        return reconstruction.mean(), divergence.mean()
+
+    @property
+    def fused(self) -> bool:
+        """Whether `sparse_step` has the losses of such a network."""
+        return self.settings.fused
 
     def precisions(self) -> dict[str, float]:
         """The precision of each level's normal prior, by the name of its parameter.

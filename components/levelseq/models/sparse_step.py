@@ -47,7 +47,7 @@ class SparseStep:
             *(network.encoder_nodes, network.decoder_nodes_in, network.decoder_nodes),
             network.gene_nodes,
         )
-        self._effects = [PathSums(each.levels) for each in effects]
+        self._effects = [PathSums(each.levels, each.width) for each in effects]
         self._paths: tuple[Tensor | None, F32] = None, np.empty(0, np.float32)
 
     @torch.no_grad()

@@ -1,4 +1,4 @@
-"""Fitting the conditional VAE to a cohort."""
+"""Fitting a network on the batch tree to a cohort."""
 
 from __future__ import annotations
 
@@ -35,8 +35,11 @@ def fit_vae(
     checkpoints: Checkpoints | None,
     label_S: Any | None = None,
     processes: Processes = ALONE,
+    kind: type[VaeModel] = VaeModel,
 ) -> tuple[VaeModel, dict[str, Any]] | None:
-    """Train on a cohort's counts; labels (-1: unknown), if given, shape the embedding's metric.
+    """Train on a cohort's counts a network of the model's kind.
+
+    Labels (-1: unknown), if given, shape the embedding's metric.
 
     Returns:
         The model, and its metrics: steps done, best step, held-out loss after each epoch. None in
@@ -51,13 +54,15 @@ def fit_vae(
         refuse_absurd_counts(counts, names)
         torch.manual_seed(plan.seed)
         counted = NodeCounts.of_tree(tree)
-        network = ConditionalVAE(len(space.variable), counted, settings).to(device())
+        network = kind.NETWORK(len(space.variable), counted, settings).to(device())
         nodes = tree.node_codes(obs)
-        minibatches = CohortMinibatches(counts, nodes, fused=settings.fused)
+        minibatches = CohortMinibatches(counts, nodes, fused=network.fused)
         progress = _trained(network, minibatches, plan, checkpoints, processes, names)
         if not processes.first:
             return None
-        model = _placed(network, minibatches, (space, tree), nodes, plan.seed, label_S)
+        mean_scaled = _mean_scaled(minibatches, len(nodes), network.n_genes)
+        place = _place(network, minibatches, tree, nodes, plan.seed, label_S)
+        model = kind(network, space, tree, Anchors.none(), mean_scaled, place)
         leaf = tree.leaf_codes(obs)
         model = replace(model, anchors=_anchors(model, minibatches, leaf, plan.seed))
     metrics = {
@@ -68,25 +73,23 @@ def fit_vae(
     return model, metrics
 
 
-def _placed(
+def _place(
     network: ConditionalVAE,
     minibatches: CohortMinibatches,
-    frame: tuple[GeneSpace, BatchTree],
+    tree: BatchTree,
     node_SL: Any,
     seed: int,
     label_S: Any | None,
-) -> VaeModel:
-    """The trained network with the embedding that its latent states get; without anchors."""
+) -> Embedding:
+    """The embedding that the trained network's latent states get."""
     chosen = Anchors.choose(len(node_SL), seed)
-    place = Embedding.fit(
+    return Embedding.fit(
         latent_states(network, minibatches, chosen),
         node_SL[chosen],
-        network.n_nodes,
+        NodeCounts.of_tree(tree),
         seed,
         None if label_S is None else label_S[chosen],
     )
-    mean_scaled = _mean_scaled(minibatches, len(node_SL), network.n_genes)
-    return VaeModel(network, *frame, Anchors.none(), mean_scaled, place)
 
 
 def _anchors(model: VaeModel, minibatches: CohortMinibatches, leaf_S: Any, seed: int) -> Anchors:
@@ -131,9 +134,8 @@ def _noise(model: VaeModel, minibatches: CohortMinibatches, cells: Any, seed: in
     squares, n = 0.0, 0
     for part in blocks(cells):
         batch = minibatches.tensors(part)
-        with torch.no_grad():
-            mean, log_variance = model.network.encode(batch.scaled_BG, batch.node_BL)
-            drawn = mean + torch.randn_like(mean) * (log_variance / 2).exp()
+        mean, log_variance = model.encode(batch)
+        drawn = mean + torch.randn_like(mean) * (log_variance / 2).exp()
         moved = model.project(batch, drawn) - model.project(batch, mean)
         squares, n = squares + (moved**2).sum(axis=0), n + len(part)
     return np.asarray(squares / n, dtype=np.float32)

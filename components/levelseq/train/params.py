@@ -14,8 +14,10 @@ __all__ = ["TrainParams"]
 class TrainParams(StepParams):
     """How a model is fitted to a cohort."""
 
-    model_class: Literal["auto", "vae", "classical"] = Field(
-        "auto", description="'vae', 'classical', or 'auto': by the number and kind of observations"
+    model_class: Literal["auto", "vae", "gan", "scgen", "classical"] = Field(
+        "auto",
+        description="'vae', 'gan' (style transfer), 'scgen' (latent arithmetic), 'classical', or"
+        " 'auto': 'vae' or 'classical' by the number and kind of observations",
     )
     n_latent: int = Field(
         0, ge=0, le=512, description="dimensions of the latent space; 0: from the number of cells"

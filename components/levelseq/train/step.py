@@ -18,13 +18,16 @@ from levelseq.cohort.ordered_levels import NONE, choose_ordered
 from levelseq.errors import BadInput, BadOption
 from levelseq.models.checkpoint import SharedCheckpoints, StoreCheckpoints
 from levelseq.models.classical_fit import fit_classical
+from levelseq.models.conditional_vae import VaeModel
 from levelseq.models.history import unseen_history
 from levelseq.models.label_fit import with_labels
 from levelseq.models.label_transfer import label_codes
+from levelseq.models.latent_arithmetic import ArithmeticModel
 from levelseq.models.mapping import largest_leaf
 from levelseq.models.planning import plan_latent, plan_training, why_likelihood
 from levelseq.models.processes import Processes, joined
 from levelseq.models.saving import MODEL, SCHEMA, Model, save_model
+from levelseq.models.style_transfer import StyleModel
 from levelseq.models.vae_fit import fit_vae
 from levelseq.models.vae_settings import VaeSettings
 from levelseq.normalize.state import read_state
@@ -34,6 +37,23 @@ from levelseq.train.params import TrainParams
 from levelseq.validate.evidence import UNKNOWN
 
 __all__ = ["run"]
+
+_NETWORKS: dict[str, type[VaeModel]] = {
+    "vae": VaeModel,
+    "gan": StyleModel,
+    "scgen": ArithmeticModel,
+}
+_BATCHWISE = ("dispersion", "dispersions of batches have")
+_WITHOUT_EFFECT = {
+    "classical": (
+        ("use_labels", "labels have"),
+        ("likelihood", "a likelihood has"),
+        ("ordered", "an order of batches has"),
+        _BATCHWISE,
+    ),
+    "gan": (("likelihood", "a likelihood has"), _BATCHWISE),
+    "scgen": (_BATCHWISE,),
+}
 
 
 def run(params: TrainParams, cohort: str, normalized: str, workspace: str) -> str:
@@ -129,8 +149,8 @@ def _fit(
     space = GeneSpace.of_cohort(cohort, state.genes, state.variable_genes, sizes.reference_library)
     kind, reason = _choose_class(params, cohort)
     notice("train", reason)
+    _refuse_without_effect(params, kind)
     if kind == "classical":
-        _refuse_what_is_not_classical(params)
         if not processes.first:
             return None
         model, metrics = fit_classical(cohort, space, tree, sizes, params.seed)
@@ -152,7 +172,9 @@ def _fit(
     tree, order = _in_order(tree, cohort, params.ordered)
     labels = _labels(cohort) if params.use_labels else None
     shared = SharedCheckpoints(checkpoints, processes)
-    fitted = fit_vae(cohort, space, tree, settings, plan, shared, labels, processes)
+    fitted = fit_vae(
+        cohort, space, tree, settings, plan, shared, labels, processes, _NETWORKS[kind]
+    )
     if fitted is None:
         return None
     vae, metrics = fitted
@@ -163,17 +185,12 @@ def _fit(
     return vae, {**metrics, "reasons": reasons}
 
 
-def _refuse_what_is_not_classical(params: TrainParams) -> None:
+def _refuse_without_effect(params: TrainParams, kind: str) -> None:
     defaults = TrainParams()
-    for option, what in (
-        ("use_labels", "labels have"),
-        ("likelihood", "a likelihood has"),
-        ("dispersion", "dispersions have"),
-        ("ordered", "an order of batches has"),
-    ):
+    for option, what in _WITHOUT_EFFECT.get(kind, ()):
         if getattr(params, option) not in (getattr(defaults, option), NONE):
             raise BadOption(
-                f"{what} no part in a classical model",
+                f"{what} no part in a model of class {kind}",
                 where=f"--{option.replace('_', '-')}",
                 do="leave it out",
             )
@@ -218,7 +235,7 @@ def _in_order(tree: BatchTree, cohort: Cohort, asked: str) -> tuple[BatchTree, l
 
 
 def _choose_class(params: TrainParams, cohort: Cohort) -> tuple[str, str]:
-    """`vae` or `classical`, and why."""
+    """`classical` or a name of a network's class, and why."""
     if params.model_class != "auto":
         return params.model_class, f"model class {params.model_class}, as asked"
     reason = why_classical(cohort)

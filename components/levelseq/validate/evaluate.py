@@ -12,6 +12,7 @@ from levelseq.progress import stage
 from levelseq.registry import Baselines, Registry, run_folder
 from levelseq.store import join, read_json
 from levelseq.validate import conservation, mixing, scib
+from levelseq.validate.adversarial import hardened
 from levelseq.validate.controls import peer_controls, random_split
 from levelseq.validate.drift_evidence import drift_gates
 from levelseq.validate.evidence import Evidence, gather
@@ -81,7 +82,8 @@ def evaluate(
     Raises:
         BadAddress: the values are not of this cohort, or not by a model.
     """
-    key = str(read_model_json(model)["key"])
+    manifest = read_model_json(model)
+    key = str(manifest["key"])
     evidence = gather(cohort, normalized, params.max_cells, params.seed)
     peers = measure(evidence, params.seed)
     stage("validate", "embeddings measured", observations=len(evidence.batch_C))
@@ -91,6 +93,7 @@ def evaluate(
         *_mixing(evidence, peers),
         *drift_gates(cohort, normalized, model, workspace, name),
     ]
+    gates = hardened(gates, manifest["class"])
     controls = [random_split(model, cohort, params.seed), *peer_controls(peers)]
     stage("validate", "gates and controls done", gates=len(gates), controls=len(controls))
     scores = _scores(peers)

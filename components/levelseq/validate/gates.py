@@ -5,6 +5,9 @@ mixing, conservation, signature   data are refused   named in the reasons
 drift                             champion is
                                   recalibrated       named in the reasons
 
+Of a model that was trained against an adversary, warnings of conservation and signature refuse the
+data too (`adversarial`).
+
 champion    the model is    data      drift    total               the model is
 none        new             release                                promoted
 none        new             refuse                                 not taken (keep)

@@ -115,6 +115,19 @@ _MODELS = {
         " The embedding is its latent state without what is left of batches (a mixture of linear"
         " corrections after Harmony), in the metric of its clusters."
     ),
+    "StyleTransfer": (
+        "A variational autoencoder whose generator lays batches over a cell's content as styles"
+        " (scales, shifts and log-fold changes of {genes} variable genes, summed along the batch"
+        " tree {levels}) was trained by the negative binomial likelihood of a cell in its own"
+        " style, a critic of mutual nearest neighbours in each other's styles, and the cycle back"
+        " to the content (after UNIT and CycleGAN). Its gates have no warnings where biology is at"
+        " stake."
+    ),
+    "LatentArithmetic": (
+        "A variational autoencoder with negative binomial likelihood that knows no batch was fitted"
+        " to {genes} variable genes, and batches were taken from its latent states as offsets of"
+        " soft clusters along the batch tree {levels} (after scGen and Harmony)."
+    ),
     "Classical": (
         "Size factors, ComBat over the leaves of the batch tree {levels} and principal components"
         " of {genes} variable genes were fitted and frozen."

@@ -34,8 +34,11 @@ def cells(n: int = 24, largest: float = 4.0) -> tuple[SparseMinibatch, Minibatch
     csr = sp.csr_matrix(counts)
     arrays = csr.data, csr.indices.astype(np.int32), csr.indptr.astype(np.int64)
     sparse = drawn(arrays, factors, Paths(node_BL), np.arange(n), None)
+    # The encoder's hidden layer is given the effects of other paths than the cells' own.
+    sparse = sparse._replace(style_B=np.roll(sparse.place_B, 1))
+    style_BL = sparse.node_PL[torch.from_numpy(sparse.style_B)]
     scaled = torch.from_numpy((counts / factors[:, None]).astype(np.float32))
-    return sparse, Minibatch(torch.from_numpy(counts), scaled, node_BL, None)
+    return sparse, Minibatch(torch.from_numpy(counts), scaled, node_BL, None, style_BL)
 
 
 def network() -> ConditionalVAE:

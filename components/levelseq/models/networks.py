@@ -35,12 +35,14 @@ class Minibatch(NamedTuple):
         scaled_BG: counts over size factors; unmeasured genes hold the training cohort's mean.
         node_BL: each cell's nodes in the batch tree, -1 where unknown.
         measured_G: 1 for a gene that was measured, 0 otherwise; None when all were.
+        style_BL: the nodes whose effects the encoder's hidden layer gets; None: the cell's own.
     """
 
     counts_BG: Tensor
     scaled_BG: Tensor
     node_BL: Tensor
     measured_G: Tensor | None
+    style_BL: Tensor | None = None
 
 
 class NodeEffects(nn.Module):
@@ -119,7 +121,9 @@ class ConditionalVAE(nn.Module):
         self.dropout = nn.Dropout(dropout)
         self._latest_paths: tuple[Tensor | None, Tensor] = None, torch.empty(0)
 
-    def encode(self, scaled_BG: Tensor, node_BL: Tensor) -> tuple[Tensor, Tensor]:
+    def encode(
+        self, scaled_BG: Tensor, node_BL: Tensor, style_BL: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
         """Mean and log-variance (B, Z) of the latent state.
 
         The encoder sees counts over size factors from which the decoder's own gene effects of the
@@ -127,7 +131,8 @@ class ConditionalVAE(nn.Module):
         """
         path_BN = paths(node_BL, self.n_nodes)
         level_BG = scaled_BG * torch.exp(-self.gene_nodes(path_BN).detach())
-        h = self._encode_hidden(self.encoder_in(torch.log1p(level_BG)), path_BN, None)
+        style_BN = path_BN if style_BL is None else paths(style_BL, self.n_nodes)
+        h = self._encode_hidden(self.encoder_in(torch.log1p(level_BG)), style_BN, None)
         return self.latent_mean(h), self.latent_log_variance(h).clamp(*LOG_VARIANCE)
 
     def _encode_hidden(self, h: Tensor, path_PN: Tensor, place_B: Any) -> Tensor:
@@ -170,7 +175,7 @@ class ConditionalVAE(nn.Module):
         The reconstruction is from a draw of the latent state, or from its mean unless `sampled`.
         Genes that were not measured neither count nor take a share of the library.
         """
-        mean, log_variance = self.encode(batch.scaled_BG, batch.node_BL)
+        mean, log_variance = self.encode(batch.scaled_BG, batch.node_BL, batch.style_BL)
         z = mean + torch.randn_like(mean) * (log_variance / 2).exp() if sampled else mean
         divergence_BZ = 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance)
         expected = self.decode(z, batch.node_BL).exp()
@@ -196,7 +201,7 @@ class ConditionalVAE(nn.Module):
         effect_PG = self.gene_nodes(path_PN)
         factor_PG = torch.exp(-effect_PG.detach())
         h = first_layer(batch, factor_PG, self.encoder_in.weight, self.encoder_in.bias)
-        h = self._encode_hidden(h, path_PN, batch.place_B)
+        h = self._encode_hidden(h, path_PN, batch.style_B)
         noise = (torch.randn if sampled else torch.zeros)(len(h), self.n_latent)
         z, divergence = latent_draw(h, self.latent_mean, self.latent_log_variance, noise)
         reconstruction = reconstruction_loss(

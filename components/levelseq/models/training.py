@@ -34,9 +34,9 @@ class Minibatches(Protocol):
     def __len__(self) -> int: ...
 
     def for_losses(
-        self, observations: Any, thinned_by: tuple[int, int] | None = None
+        self, observations: Any, drawn_by: tuple[int, int] | None = None
     ) -> Minibatch | SparseMinibatch:
-        """What the network is shown of the observations; the encoder's counts thinned if asked."""
+        """What the network is shown of the observations, changed at random by a seed and step."""
         ...
 
 

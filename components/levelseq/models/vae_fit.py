@@ -12,6 +12,8 @@ from levelseq.cohort import BatchTree, Cohort
 from levelseq.cohort.gene_space import GeneSpace
 from levelseq.cohort.loader import GeneCounts
 from levelseq.models.anchors import Anchors
+from levelseq.models.augmentation import Augmentation
+from levelseq.models.cell_mixing import similar_cells
 from levelseq.models.conditional_vae import VaeModel
 from levelseq.models.embedding import Embedding, latent_states
 from levelseq.models.minibatches import CohortMinibatches, blocks, device
@@ -26,11 +28,12 @@ __all__ = ["VaeSettings", "fit_vae"]
 
 @dataclass(frozen=True)
 class VaeSettings:
-    """Sizes of the network."""
+    """Sizes of the network, and the terms of `augmentation` that it is trained with."""
 
     n_latent: int
     n_hidden: int
     dropout: float
+    augmentation: tuple[str, ...] = ("thinning",)
 
 
 def fit_vae(
@@ -65,7 +68,8 @@ def fit_vae(
             settings.dropout,
         ).to(device())
         nodes = tree.node_codes(obs)
-        minibatches = CohortMinibatches(counts, nodes)
+        augmentation = _augmentation(settings.augmentation, counts, nodes, plan.seed)
+        minibatches = CohortMinibatches(counts, nodes, augmentation=augmentation)
         progress = _trained(network, minibatches, plan, checkpoints, processes, names)
         if not processes.first:
             return None
@@ -78,6 +82,21 @@ def fit_vae(
         "held_out_loss": [round(loss, 4) for loss in progress.held_out_losses],
     }
     return model, metrics
+
+
+def _augmentation(
+    terms: tuple[str, ...], counts: GeneCounts, node_SL: Any, seed: int
+) -> Augmentation:
+    partners = None
+    if "mixing" in terms:
+        path_S = np.unique(node_SL, axis=0, return_inverse=True)[1].ravel()
+        partners = similar_cells(counts, path_S, seed)
+    return Augmentation(
+        thinning="thinning" in terms,
+        gene_drop="gene_drop" in terms,
+        style_swap="style_swap" in terms,
+        partners=partners,
+    )
 
 
 def _placed(

@@ -26,6 +26,7 @@ def train(
     patience: int = 30,
     checkpoint_seconds: float = 30.0,
     use_labels: bool = False,
+    augment: str = "auto",
     seed: int = 0,
 ):
     """Fit a model of the cohort's counts on its batch tree, or go on from the last checkpoint.

@@ -21,7 +21,7 @@ from levelseq.models.history import unseen_history
 from levelseq.models.label_fit import with_labels
 from levelseq.models.label_transfer import label_codes
 from levelseq.models.mapping import largest_leaf
-from levelseq.models.planning import plan_latent, plan_training
+from levelseq.models.planning import plan_augmentation, plan_latent, plan_training
 from levelseq.models.processes import Processes, joined
 from levelseq.models.saving import MODEL, SCHEMA, Model, save_model
 from levelseq.models.vae_fit import VaeSettings, fit_vae
@@ -147,7 +147,9 @@ def _fit(
     n_latent, why = plan_latent(cohort.manifest["n_obs"], len(space.variable))
     if params.n_latent:
         n_latent, why = params.n_latent, f"{params.n_latent} latent dimensions, as asked"
-    settings = VaeSettings(n_latent, params.n_hidden, params.dropout)
+    terms, why_terms = plan_augmentation(params.augment)
+    reasons.append(why_terms)
+    settings = VaeSettings(n_latent, params.n_hidden, params.dropout, terms)
     labels = _labels(cohort) if params.use_labels else None
     shared = SharedCheckpoints(checkpoints, processes)
     fitted = fit_vae(cohort, space, tree, settings, plan, shared, labels, processes)

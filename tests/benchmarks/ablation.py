@@ -1,6 +1,6 @@
 """`make bench-ablation`: what each term of the model is worth, one left out at a time.
 
-usage: ablation.py [SET ...] [--seeds N] [--ways TEXT,TEXT] [--scores FILE.csv] [--out FILE.md]
+usage: ablation.py [SET ...] [--seeds N] [--ways TEXT ...] [--scores FILE.csv] [--out FILE.md]
 
 scIB totals (scib-metrics' default metrics) of the levelled embedding, means over seeds; no labels
 in training but in the lines that say so. Each way is held against the model as it is on the same
@@ -203,8 +203,7 @@ def main() -> None:
     found = pd.DataFrame(columns=["way", "set", "seed", "total"])
     if chosen.scores and chosen.scores.exists():
         found = pd.read_csv(chosen.scores)
-    wanted = (AS_IT_IS, *chosen.ways.split(","))
-    ways = [way for way in WITHOUT if any(text in way for text in wanted)]
+    ways = [way for way in WITHOUT if any(text in way for text in (AS_IT_IS, *chosen.ways))]
     for name in chosen.sets:
         found = scored(name, ways, chosen.seeds, found, chosen.scores)
     lines = table(found)

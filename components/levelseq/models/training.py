@@ -67,6 +67,7 @@ class TrainingPlan:
         warmup_steps: over which the weight of the KL term rises from 0 to 1.
         patience: epochs without a better held-out loss, after the warm-up, that end training.
         seed: of minibatches, noise and the held-out observations.
+        augmentation: terms of `augmentation.TERMS` that the minibatches are made with.
     """
 
     steps: int
@@ -75,6 +76,7 @@ class TrainingPlan:
     warmup_steps: int
     patience: int
     seed: int
+    augmentation: tuple[str, ...] = ("thinning",)
 
 
 @dataclass

@@ -28,12 +28,11 @@ __all__ = ["VaeSettings", "fit_vae"]
 
 @dataclass(frozen=True)
 class VaeSettings:
-    """Sizes of the network, and the terms of `augmentation` that it is trained with."""
+    """Sizes of the network."""
 
     n_latent: int
     n_hidden: int
     dropout: float
-    augmentation: tuple[str, ...] = ("thinning",)
 
 
 def fit_vae(
@@ -68,7 +67,7 @@ def fit_vae(
             settings.dropout,
         ).to(device())
         nodes = tree.node_codes(obs)
-        augmentation = _augmentation(settings.augmentation, counts, nodes, plan.seed)
+        augmentation = _augmentation(plan.augmentation, counts, nodes, plan.seed)
         minibatches = CohortMinibatches(counts, nodes, augmentation=augmentation)
         progress = _trained(network, minibatches, plan, checkpoints, processes, names)
         if not processes.first:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from levelseq.cohort import (
@@ -148,8 +149,8 @@ def _fit(
     if params.n_latent:
         n_latent, why = params.n_latent, f"{params.n_latent} latent dimensions, as asked"
     terms, why_terms = plan_augmentation(params.augment)
-    reasons.append(why_terms)
-    settings = VaeSettings(n_latent, params.n_hidden, params.dropout, terms)
+    plan, reasons = replace(plan, augmentation=terms), [*reasons, why_terms]
+    settings = VaeSettings(n_latent, params.n_hidden, params.dropout)
     labels = _labels(cohort) if params.use_labels else None
     shared = SharedCheckpoints(checkpoints, processes)
     fitted = fit_vae(cohort, space, tree, settings, plan, shared, labels, processes)

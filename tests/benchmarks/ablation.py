@@ -82,6 +82,13 @@ WITHOUT: dict[str, tuple[list[Any], dict[str, Any]]] = {
 }
 
 
+INTRO = """# What each term of the model is worth
+
+Made by `make bench-ablation ARGS="--out docs/ablation.md"`: scIB totals of the levelled embedding,
+means over seeds. Each line is the model with one thing changed. The difference is to the model as
+it is on the same set and seed, its standard error over these pairs; less than two of them is noise.
+
+"""
 AS_IT_IS = "the model as it is"
 AFTER_TRAINING = {
     AS_IT_IS,
@@ -209,7 +216,7 @@ def main() -> None:
     lines = table(found)
     print("\n".join(lines))
     if chosen.out:
-        chosen.out.write_text("\n".join(lines) + "\n")
+        chosen.out.write_text(INTRO + "\n".join(lines) + "\n")
 
 
 if __name__ == "__main__":

@@ -9,7 +9,8 @@ import torch
 
 from levelseq.cohort import open_cohort
 from levelseq.cohort.loader import GeneCounts
-from levelseq.models.augmentation import MOST_HIDDEN, Augmentation, Partners, parse_terms
+from levelseq.models.augmentation import Augmentation, Partners, parse_terms
+from levelseq.models.augmentation_kernels import MOST_HIDDEN
 from levelseq.models.cell_mixing import similar_cells
 from levelseq.models.minibatches import CohortMinibatches
 from levelseq.models.networks import ConditionalVAE

@@ -27,11 +27,11 @@ class LabelHead(nn.Linear):
         of_known = -torch.log((1 - WRONG) * share_B + WRONG / self.out_features)
         return WEIGHT * of_known * (label_B >= 0)
 
-    def slopes(self, z_BZ: Tensor, label_B: Tensor, share: float) -> tuple[float, Tensor]:
-        """The mean loss, and its slopes by the states, times `share`; its own are added."""
+    def slopes(self, z_BZ: Tensor, label_B: Tensor, share: float) -> tuple[Tensor, float]:
+        """(B, Z) slopes of the mean loss, times `share`, and the loss; its own slopes are added."""
         with torch.enable_grad():
             given_BZ = z_BZ.detach().requires_grad_()
             loss = self.losses(given_BZ, label_B).mean()
             loss.backward(loss.new_tensor(share))  # type: ignore[no-untyped-call]
         assert given_BZ.grad is not None
-        return loss.item(), given_BZ.grad
+        return given_BZ.grad, loss.item()

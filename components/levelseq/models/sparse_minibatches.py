@@ -13,7 +13,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from levelseq.models.augmentation import Augmentation, hide_genes, other_styles
+from levelseq.models.augmentation import Augmentation
+from levelseq.models.augmentation_kernels import hide_genes, other_styles
 from levelseq.models.binomial_kernels import thinned
 from levelseq.models.cell_mixing import mixed
 from levelseq.models.random_words import next_word, stream

@@ -15,6 +15,7 @@ from levelseq.models.binomial_kernels import thinned
 from levelseq.models.flat_adam import FlatAdam
 from levelseq.models.fused_decoder import reconstruction_loss
 from levelseq.models.hidden_layer import normalized_layer
+from levelseq.models.label_head import LabelHead
 from levelseq.models.likelihood import negative_binomial_log_prob
 from levelseq.models.networks import ConditionalVAE, Minibatch
 from levelseq.models.random_words import stream
@@ -37,13 +38,16 @@ def cells(n: int = 24, largest: float = 4.0) -> tuple[SparseMinibatch, Minibatch
     # The encoder's hidden layer is given the effects of other paths than the cells' own.
     sparse = sparse._replace(style_B=np.roll(sparse.place_B, 1))
     style_BL = sparse.node_PL[torch.from_numpy(sparse.style_B)]
+    label_B = torch.arange(n) % 4 - 1
+    sparse = sparse._replace(label_B=label_B)
     scaled = torch.from_numpy((counts / factors[:, None]).astype(np.float32))
-    return sparse, Minibatch(torch.from_numpy(counts), scaled, node_BL, None, style_BL)
+    return sparse, Minibatch(torch.from_numpy(counts), scaled, node_BL, None, style_BL, label_B)
 
 
 def network() -> ConditionalVAE:
     torch.manual_seed(1)
     made = ConditionalVAE(GENES, NODES, n_hidden=20, n_latent=5, dropout=0.0).train()
+    made.label_head = LabelHead(5, 3)
     with torch.no_grad():
         for name, parameter in made.named_parameters():
             if "nodes" in name or "theta" in name:

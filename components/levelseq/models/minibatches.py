@@ -32,6 +32,7 @@ class CohortMinibatches:
         node_SL: each observation's nodes in the batch tree, -1 where unknown.
         mean_scaled_G: what genes that the cohort lacks are filled with; None: it lacks none.
         augmentation: what is changed at random in training.
+        label_S: numbers of labels that training is to use, -1 where unknown; None: none.
     """
 
     def __init__(
@@ -40,11 +41,13 @@ class CohortMinibatches:
         node_SL: Any,
         mean_scaled_G: Any | None = None,
         augmentation: Augmentation = ONLY_THINNED,
+        label_S: Any | None = None,
     ) -> None:
         self._counts = counts
         self._nodes = torch.as_tensor(node_SL)
         self._fill = torch.as_tensor(mean_scaled_G) if mean_scaled_G is not None else None
         self._augmentation = augmentation
+        self._labels = None if label_S is None else torch.as_tensor(label_S)
         self._device = device()
         self._paths = Paths(self._nodes)
 
@@ -82,6 +85,8 @@ class CohortMinibatches:
         """
         arrays, factors = self._counts.arrays, self._counts.size_factors
         batch = drawn(arrays, factors, self._paths, observations, drawn_by, self._augmentation)
+        if self._labels is not None:
+            batch = batch._replace(label_B=self._labels[observations])
         if self._device.type == "cpu" and self._fill is None:
             return batch
         shape = len(observations), self._counts.shape[1]
@@ -91,7 +96,8 @@ class CohortMinibatches:
         )
         dense = self._minibatch(counts, scaled, batch.node_PL[torch.from_numpy(batch.place_B)])
         styles = batch.node_PL[torch.from_numpy(batch.style_B)].to(self._device)
-        return dense._replace(style_BL=styles)
+        labels = None if batch.label_B is None else batch.label_B.to(self._device)
+        return dense._replace(style_BL=styles, label_B=labels)
 
     def _minibatch(
         self, counts: sp.csr_matrix, scaled: sp.csr_matrix, node_BL: Tensor

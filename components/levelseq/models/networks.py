@@ -15,6 +15,7 @@ from torch.nn import functional
 
 from levelseq.models.fused_decoder import reconstruction_loss
 from levelseq.models.hidden_layer import normalized_layer
+from levelseq.models.label_head import LabelHead
 from levelseq.models.latent_draw import LOG_VARIANCE, latent_draw
 from levelseq.models.likelihood import negative_binomial_log_prob
 from levelseq.models.path_sums import path_sums
@@ -36,6 +37,7 @@ class Minibatch(NamedTuple):
         node_BL: each cell's nodes in the batch tree, -1 where unknown.
         measured_G: 1 for a gene that was measured, 0 otherwise; None when all were.
         style_BL: the nodes whose effects the encoder's hidden layer gets; None: the cell's own.
+        label_B: numbers of labels, -1 where unknown; None: labels are not used.
     """
 
     counts_BG: Tensor
@@ -43,6 +45,7 @@ class Minibatch(NamedTuple):
     node_BL: Tensor
     measured_G: Tensor | None
     style_BL: Tensor | None = None
+    label_B: Tensor | None = None
 
 
 class NodeEffects(nn.Module):
@@ -119,6 +122,7 @@ class ConditionalVAE(nn.Module):
         self.gene_nodes = NodeEffects(n_nodes, n_genes, prior_sd=0.5)
         self.log_theta_G = nn.Parameter(torch.zeros(n_genes))
         self.dropout = nn.Dropout(dropout)
+        self.label_head: LabelHead | None = None
         self._latest_paths: tuple[Tensor | None, Tensor] = None, torch.empty(0)
 
     def encode(
@@ -173,7 +177,8 @@ class ConditionalVAE(nn.Module):
         """Reconstruction loss and KL divergence of each cell, (B,) each, in nats.
 
         The reconstruction is from a draw of the latent state, or from its mean unless `sampled`.
-        Genes that were not measured neither count nor take a share of the library.
+        Genes that were not measured neither count nor take a share of the library. With a label
+        head, a label is reconstructed too.
         """
         mean, log_variance = self.encode(batch.scaled_BG, batch.node_BL, batch.style_BL)
         z = mean + torch.randn_like(mean) * (log_variance / 2).exp() if sampled else mean
@@ -185,7 +190,10 @@ class ConditionalVAE(nn.Module):
         log_prob = negative_binomial_log_prob(batch.counts_BG, expected * library, self.log_theta_G)
         if batch.measured_G is not None:
             log_prob = log_prob * batch.measured_G
-        return -log_prob.sum(dim=1), divergence_BZ.sum(dim=1)
+        reconstruction = -log_prob.sum(dim=1)
+        if self.label_head is not None and batch.label_B is not None:
+            reconstruction = reconstruction + self.label_head.losses(z, batch.label_B)
+        return reconstruction, divergence_BZ.sum(dim=1)
 
     def mean_losses(
         self, batch: Minibatch | SparseMinibatch, *, sampled: bool
@@ -211,6 +219,8 @@ class ConditionalVAE(nn.Module):
             effect_PG + self.decoder_out.bias,
             self.log_theta_G,
         )
+        if self.label_head is not None and batch.label_B is not None:
+            reconstruction = reconstruction + self.label_head.losses(z, batch.label_B).mean()
         return reconstruction, divergence
 
     def precisions(self) -> dict[str, float]:

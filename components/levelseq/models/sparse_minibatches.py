@@ -45,6 +45,7 @@ class SparseMinibatch(NamedTuple):
         place_B: the number of each cell's path.
         style_B: the number of the path whose effects the encoder's hidden layer gets.
         node_PL: the paths, a node for each level, -1 where unknown.
+        label_B: numbers of labels, -1 where unknown; None: labels are not used.
     """
 
     starts_B: I64
@@ -55,6 +56,7 @@ class SparseMinibatch(NamedTuple):
     place_B: I64
     style_B: I64
     node_PL: Tensor
+    label_B: Tensor | None = None
 
 
 class Paths:

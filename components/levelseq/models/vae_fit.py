@@ -16,6 +16,7 @@ from levelseq.models.augmentation import Augmentation
 from levelseq.models.cell_mixing import similar_cells
 from levelseq.models.conditional_vae import VaeModel
 from levelseq.models.embedding import Embedding, latent_states
+from levelseq.models.label_head import LabelHead
 from levelseq.models.minibatches import CohortMinibatches, blocks, device
 from levelseq.models.networks import ConditionalVAE
 from levelseq.models.not_finite import Names, NotFinite, refuse_absurd_counts
@@ -45,7 +46,7 @@ def fit_vae(
     label_S: Any | None = None,
     processes: Processes = ALONE,
 ) -> tuple[VaeModel, dict[str, Any]] | None:
-    """Train on a cohort's counts; labels (-1: unknown), if given, shape the embedding's metric.
+    """Train on a cohort's counts; labels (-1: unknown), if given, shape latent states and metric.
 
     Returns:
         The model, and its metrics: steps done, best step, held-out loss after each epoch. None in
@@ -66,10 +67,13 @@ def fit_vae(
             settings.n_latent,
             settings.dropout,
         ).to(device())
+        if label_S is not None and (label_S >= 0).any():
+            network.label_head = LabelHead(settings.n_latent, int(label_S.max()) + 1).to(device())
         nodes = tree.node_codes(obs)
         augmentation = _augmentation(plan.augmentation, counts, nodes, plan.seed)
-        minibatches = CohortMinibatches(counts, nodes, augmentation=augmentation)
+        minibatches = CohortMinibatches(counts, nodes, augmentation=augmentation, label_S=label_S)
         progress = _trained(network, minibatches, plan, checkpoints, processes, names)
+        network.label_head = None
         if not processes.first:
             return None
         model = _placed(network, minibatches, (space, tree), nodes, plan.seed, label_S)

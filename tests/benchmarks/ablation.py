@@ -28,6 +28,7 @@ from studies import ingested
 from levelseq.cohort import open_cohort
 from levelseq.models import (
     cluster_metric,
+    label_head,
     latent_levelling,
     planning,
     training,
@@ -78,7 +79,11 @@ WITHOUT: dict[str, tuple[list[Any], dict[str, Any]]] = {
     "30 latent dimensions": ([], {"n_latent": 30}),
     "128 cells in a minibatch": ([], {"batch_size": 128}),
     "no dropout": ([], {"dropout": 0.0}),
-    "labels shape the metric (--use-labels)": ([], {"use_labels": True}),
+    "with labels (--use-labels)": ([], {"use_labels": True}),
+    "labels shape the metric alone": (
+        [patch.object(label_head, "WEIGHT", 0.0)],
+        {"use_labels": True},
+    ),
 }
 
 
@@ -97,7 +102,6 @@ AFTER_TRAINING = {
     "its offsets hardly shrunken",
     "without the clusters' metric",
     "batches left in clusters not counted as spread",
-    "labels shape the metric (--use-labels)",
 }
 """Ways with the same network: it is trained once a seed for all of them."""
 

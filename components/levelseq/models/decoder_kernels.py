@@ -147,7 +147,6 @@ def loss_and_gradient(
     counts: Any,
     tables: GammaTables,
     scale: Any,
-    narrow: bool,
     slope_BG: F32,
     slope16_BG: Any,
     sums: CellSums,
@@ -162,7 +161,8 @@ def loss_and_gradient(
         counts: the block's counts: where cells start (B + 1,), then genes and counts.
         tables: of theta.
         scale: of the derivative by the logits.
-        narrow: write that as the bits of bfloat16, to `slope16_BG`, else to `slope_BG`.
+        slope_BG, slope16_BG: it is written to the one that has cells, to the second as the bits of
+            bfloat16.
         sums: increased by the block's.
 
     Returns:
@@ -190,7 +190,7 @@ def loss_and_gradient(
             loss = np.nan
         weight, sum_PG = (add + change) / total, sums.table_PG[place]
         _through_softmax(share_G, slope_G, weight, scale, sums.slope_G, sum_PG)
-        if narrow:
+        if len(slope16_BG) > 0:
             _rounded(slope_G, slope16_BG[b])
         else:
             slope_BG[b] = slope_G
@@ -202,9 +202,9 @@ def loss_and_gradient(
 
 
 @float_kernel
-def add_narrow(bits_GH: Any, factor: Any, sum_GH: F32) -> None:
-    """Add a matrix of bfloat16, given by its bits, times a factor."""
+def add_narrow(bits_GH: Any, sum_GH: F32) -> None:
+    """Add a matrix of bfloat16, given by its bits."""
     for g in range(len(sum_GH)):
         bits_H, sum_H = bits_GH[g], sum_GH[g]
         for h in range(len(sum_H)):
-            sum_H[h] += factor * of_bfloat16(bits_H[h])
+            sum_H[h] += of_bfloat16(bits_H[h])

@@ -8,6 +8,7 @@ than the arithmetic.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import torch
@@ -50,7 +51,7 @@ class FlatAdam:
         self._value, self._slope, self._mean, self._square = (
             torch.zeros(sum(sizes), device=device) for _ in range(4)
         )
-        self._precision = torch.zeros(len(self._value), device=device)
+        self._sizes, self._precision = np.array(sizes), np.zeros(len(sizes), np.float32)
         self._steps = 0
         self._part: dict[str, slice] = {}
         first = 0
@@ -70,8 +71,9 @@ class FlatAdam:
 
     def set_precision(self, precision: Mapping[str, float]) -> None:
         """Change the priors of some parameters."""
+        numbers = {name: number for number, name in enumerate(self._part)}
         for name, value in precision.items():
-            self._precision[self._part[name]] = value
+            self._precision[numbers[name]] = value
 
     def step(self) -> None:
         """One step down the gradients, which are zero afterwards."""
@@ -81,16 +83,18 @@ class FlatAdam:
         root = (1 - b2**self._steps) ** 0.5
         if self._value.device.type == "cpu":
             numbers = np.array([rate, 1 / root, b1, b2, self._eps], dtype=np.float32)
-            vectors = (self._value, self._slope, self._mean, self._square, self._precision)
-            value, slope, mean, square, precision = (vector.numpy() for vector in vectors)
+            vectors = (self._value, self._slope, self._mean, self._square)
+            value, slope, mean, square = (vector.numpy() for vector in vectors)
+            ends = np.cumsum(self._sizes)
 
             def step(part: slice) -> None:
-                now = value[part], slope[part], mean[part]
-                _step(*now, square[part], precision[part], numbers)
+                within = part.start, part.stop
+                _step(value, slope, mean, square, ends, self._precision, numbers, within)
 
             in_parts(step, halves(len(value)))
             return
-        self._slope.addcmul_(self._precision, self._value)
+        precision = torch.from_numpy(np.repeat(self._precision, self._sizes))
+        self._slope.addcmul_(precision.to(self._value.device), self._value)
         self._mean.lerp_(self._slope, 1 - b1)
         self._square.mul_(b2).addcmul_(self._slope, self._slope, value=1 - b2)
         down = self._square.sqrt().div_(root).add_(self._eps)
@@ -121,10 +125,32 @@ def _as(part: Tensor, parameter: Tensor) -> Tensor:
 
 
 @float_kernel
-def _step(value: F32, slope: F32, mean: F32, square: F32, precision: F32, numbers: F32) -> None:
+def _step(
+    value: F32,
+    slope: F32,
+    mean: F32,
+    square: F32,
+    ends: Any,
+    precision: F32,
+    numbers: F32,
+    within: tuple[int, int],
+) -> None:
+    """A step of what lies within two places of the vectors; `ends`, `precision`: by parameter."""
+    first, last = within
+    for p in range(len(ends)):
+        end = max(first, min(ends[p], last))
+        part = slice(first, end)
+        _step_of_one(value[part], slope[part], mean[part], square[part], precision[p], numbers)
+        first = end
+
+
+@float_kernel
+def _step_of_one(
+    value: F32, slope: F32, mean: F32, square: F32, precision: Any, numbers: F32
+) -> None:
     rate, inverse_root, b1, b2, eps = numbers[0], numbers[1], numbers[2], numbers[3], numbers[4]
     for i in range(len(value)):
-        g = slope[i] + precision[i] * value[i]
+        g = slope[i] + precision * value[i]
         m = b1 * mean[i] + (_ONE - b1) * g
         v = b2 * square[i] + (_ONE - b2) * g * g
         value[i] -= rate * m / (np.sqrt(v) * inverse_root + eps)

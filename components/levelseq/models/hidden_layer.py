@@ -15,10 +15,9 @@ from torch import Tensor, nn
 
 from levelseq.models.float32_kernels import float_kernel
 from levelseq.models.random_words import STEP, next_word, stream
-from levelseq.models.slopes import added
-from levelseq.models.threads import in_parts
+from levelseq.models.slopes import slope_of
 
-__all__ = ["normalized_layer"]
+__all__ = ["HiddenLayer"]
 
 F32 = NDArray[np.float32]
 
@@ -26,81 +25,60 @@ _ZERO, _ONE = np.float32(0.0), np.float32(1.0)
 _LOW, _16 = np.uint64(0xFFFF), np.uint64(16)
 
 
-def normalized_layer(
-    hidden_BH: Tensor,
-    linear: nn.Linear | None,
-    effect_PH: Tensor,
-    place_B: Any,
-    norm: nn.BatchNorm1d,
-    dropout: float,
-) -> Tensor:
-    """(B, H): dropout(relu(norm(linear(hidden) + effect_PH[place_B]))), as in training.
+class HiddenLayer:
+    """dropout(relu(norm(linear(given) + effect_PH[place_B]))), as in training.
 
-    The running moments of `norm` are brought forward. Dropout is decided by one number drawn from
-    torch's generator; its share is rounded to 65,536ths. The linear map's bias gets no gradient:
-    normalization takes it away. Where other parameters have one, theirs is added to it in place.
+    The running moments of `norm` are brought forward. The linear map's bias gets no gradient:
+    normalization takes it away.
+
+    Args:
+        linear: None: what is given is mapped already.
+        norm: the normalization.
+        dropout: share of units dropped, rounded to 65,536ths.
     """
-    seed = int(torch.randint(2**62, ())) if dropout > 0 else 0
-    weight = None if linear is None else linear.weight
-    bias = None if linear is None else linear.bias
-    layer: Tensor = _Layer.apply(  # type: ignore[no-untyped-call]
-        *(hidden_BH, weight, effect_PH, norm.weight, norm.bias),
-        *(bias, place_B, norm, (65536 - round(dropout * 65536), seed)),
-        [None if one is None else one.grad for one in (weight, norm.weight, norm.bias)],
-    )
-    return layer
 
+    def __init__(self, linear: nn.Linear | None, norm: nn.BatchNorm1d, dropout: float) -> None:
+        self._linear = linear
+        self._affine = norm.weight.detach().numpy(), norm.bias.detach().numpy()
+        self._affine_slopes = [slope_of(one).numpy() for one in (norm.weight, norm.bias)]
+        self._running = _running(norm)
+        self._threshold = 65536 - round(dropout * 65536)
 
-class _Layer(torch.autograd.Function):
-    @staticmethod
-    def forward(
-        ctx: Any,
-        given_BI: Tensor,
-        map_HI: Tensor | None,
-        effect_PH: Tensor,
-        weight_H: Tensor,
-        bias_H: Tensor,
-        map_bias_H: Tensor,
-        place_B: Any,
-        norm: nn.BatchNorm1d,
-        dropped: tuple[int, int],
-        grads: list[Tensor | None],
-    ) -> Tensor:
-        hidden_BH = given_BI if map_HI is None else torch.addmm(map_bias_H, given_BI, map_HI.t())
-        out_BH, normal_BH = torch.empty_like(hidden_BH), np.empty(hidden_BH.shape, np.float32)
-        inverse_H, affine = np.zeros(len(bias_H), np.float32), (weight_H.numpy(), bias_H.numpy())
+    def forward(self, given_BI: Tensor, effect_PH: F32, place_B: Any, seed: int) -> Tensor:
+        """(B, H): the layer's answer; `seed` decides what is dropped."""
+        hidden_BH = given_BI
+        if self._linear is not None:
+            hidden_BH = torch.addmm(self._linear.bias, given_BI, self._linear.weight.t())
+        out_BH, normal_BH = (np.empty(hidden_BH.shape, np.float32) for _ in range(2))
+        inverse_H = np.zeros(out_BH.shape[1], np.float32)
         _forward(
             hidden_BH.numpy(),
-            effect_PH.numpy(),
+            effect_PH,
             place_B,
-            affine,
-            _running(norm),
-            dropped,
+            self._affine,
+            self._running,
+            (self._threshold, seed),
             inverse_H,
             normal_BH,
-            out_BH.numpy(),
+            out_BH,
         )
-        # An answer kept in any other way is never freed: it leads back to this context.
-        ctx.save_for_backward(out_BH, given_BI, map_HI)
-        scale = np.float32(65536 / dropped[0])
-        ctx.kept = place_B, (affine[0], inverse_H, scale), normal_BH, len(effect_PH), grads
-        return out_BH
+        self._kept = given_BI, place_B, len(effect_PH), inverse_H, normal_BH, out_BH
+        return torch.from_numpy(out_BH)
 
-    @staticmethod
-    def backward(ctx: Any, slope_BH: Tensor) -> Any:
-        place_B, norm, normal_BH, n_paths, grads = ctx.kept
-        out_BH, given_BI, map_HI = ctx.saved_tensors
-        answer_BH = torch.empty_like(out_BH)
-        sums = torch.zeros(n_paths + 2, out_BH.shape[1])
-        slope = slope_BH.contiguous().numpy()
-        _backward(slope, place_B, norm, normal_BH, out_BH.numpy(), answer_BH.numpy(), sums.numpy())
-        affine = (added(grad, slope_H) for grad, slope_H in zip(grads[1:], sums))
-        others = (sums[2:], *affine, None, None, None, None, None)
-        if map_HI is None:
-            return answer_BH, None, *others
-        products = ((answer_BH, map_HI), (answer_BH.t(), given_BI))
-        slope_BI, slope_HI = in_parts(lambda pair: torch.mm(*pair), products)
-        return slope_BI, added(grads[0], slope_HI), *others
+    def backward(self, slope_BH: Tensor) -> tuple[Tensor, F32]:
+        """Slopes by what was given (B, I) and by the paths' effects (P, H); adds the others."""
+        given_BI, place_B, n_paths, inverse_H, normal_BH, out_BH = self._kept
+        answer_BH = np.empty_like(out_BH)
+        sums = np.zeros((n_paths + 2, out_BH.shape[1]), np.float32)
+        norm = self._affine[0], inverse_H, np.float32(65536 / self._threshold)
+        _backward(slope_BH.numpy(), place_B, norm, normal_BH, out_BH, answer_BH, sums)
+        for slope_H, more_H in zip(self._affine_slopes, sums):
+            slope_H += more_H
+        answer = torch.from_numpy(answer_BH)
+        if self._linear is None:
+            return answer, sums[2:]
+        slope_of(self._linear.weight).addmm_(answer.t(), given_BI)
+        return torch.mm(answer, self._linear.weight), sums[2:]
 
 
 def _running(norm: nn.BatchNorm1d) -> tuple[F32, F32, Any, np.float32, np.float32]:

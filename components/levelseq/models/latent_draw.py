@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from levelseq.models.float32_kernels import exp32, float_kernel, larger
-from levelseq.models.slopes import added
+from levelseq.models.slopes import slope_of
 
-__all__ = ["LOG_VARIANCE", "latent_draw"]
+__all__ = ["LOG_VARIANCE", "LatentDraw"]
 
 F32 = NDArray[np.float32]
 
@@ -26,64 +26,52 @@ _LOW, _HIGH = np.float32(LOG_VARIANCE[0]), np.float32(LOG_VARIANCE[1])
 _ONE, _HALF, _ZERO = np.float32(1.0), np.float32(0.5), np.float32(0.0)
 
 
-def latent_draw(
-    hidden_BH: Tensor, mean: nn.Linear, log_variance: nn.Linear, noise_BZ: Tensor
-) -> tuple[Tensor, Tensor]:
-    """(B, Z) mean + noise * sd of the latent states, and their mean KL divergence from the prior.
-
-    The prior is standard normal; the divergence is in nats a cell.
+class LatentDraw:
+    """Draws of latent states, and their mean KL divergence from a standard normal prior.
 
     Args:
-        hidden_BH: the last hidden layer.
-        mean, log_variance: the maps from it. Where they have a gradient, theirs is added to it in
-            place.
-        noise_BZ: standard normal, or zeros for the mean itself.
+        mean, log_variance: the maps from the last hidden layer.
     """
-    parameters = (mean.weight, log_variance.weight, mean.bias, log_variance.bias)
-    grads = [parameter.grad for parameter in parameters]
-    drawn: tuple[Tensor, Tensor] = _LatentDraw.apply(  # type: ignore[no-untyped-call]
-        hidden_BH, *parameters, noise_BZ, grads
-    )
-    return drawn
 
+    def __init__(self, mean: nn.Linear, log_variance: nn.Linear) -> None:
+        self._maps = mean, log_variance
 
-class _LatentDraw(torch.autograd.Function):
-    @staticmethod
-    def forward(
-        ctx: Any,
-        hidden_BH: Tensor,
-        mean_ZH: Tensor,
-        variance_ZH: Tensor,
-        mean_Z: Tensor,
-        variance_Z: Tensor,
-        noise_BZ: Tensor,
-        grads: list[Tensor | None],
-    ) -> tuple[Tensor, Tensor]:
-        both_YH = torch.cat((mean_ZH, variance_ZH))
-        both_BY = torch.addmm(torch.cat((mean_Z, variance_Z)), hidden_BH, both_YH.t())
-        z_BZ = torch.empty_like(noise_BZ)
-        divergence = _draw(both_BY.numpy(), noise_BZ.numpy(), z_BZ.numpy())
-        ctx.kept = hidden_BH, both_YH, both_BY, noise_BZ, grads
-        return z_BZ, torch.tensor(divergence, dtype=torch.float32)
+    def forward(self, hidden_BH: Tensor, noise_BZ: Tensor) -> tuple[Tensor, float]:
+        """(B, Z) mean + noise * sd, and the divergence in nats a cell.
 
-    @staticmethod
-    def backward(ctx: Any, slope_BZ: Tensor, slope: Tensor) -> Any:
-        hidden_BH, both_YH, both_BY, noise_BZ, grads = ctx.kept
-        slope_BY = torch.empty_like(both_BY)
-        of_one = np.float32(float(slope) / len(hidden_BH))
-        given = slope_BZ.contiguous().numpy()
-        _slopes(both_BY.numpy(), noise_BZ.numpy(), given, of_one, slope_BY.numpy())
-        parts = [*(slope_BY.t() @ hidden_BH).chunk(2), *slope_BY.sum(dim=0).chunk(2)]
-        return slope_BY @ both_YH, *map(added, grads, parts), None, None
+        Args:
+            hidden_BH: the last hidden layer.
+            noise_BZ: standard normal, or zeros for the mean itself.
+        """
+        mean_BZ, log_BZ = (
+            torch.addmm(one.bias, hidden_BH, one.weight.t()).numpy() for one in self._maps
+        )
+        z_BZ, noise = np.empty_like(mean_BZ), noise_BZ.numpy()
+        divergence = _draw(mean_BZ, log_BZ, noise, z_BZ)
+        self._kept = hidden_BH, mean_BZ, log_BZ, noise
+        return torch.from_numpy(z_BZ), divergence
+
+    def backward(self, slope_BZ: Tensor, slope: float) -> Tensor:
+        """(B, H): the slope by the hidden layer, from those by the draws and by the divergence."""
+        hidden_BH, mean_BZ, log_BZ, noise_BZ = self._kept
+        slopes = np.empty_like(mean_BZ), np.empty_like(log_BZ)
+        of_one = np.float32(slope / len(mean_BZ))
+        _slopes(mean_BZ, log_BZ, noise_BZ, slope_BZ.numpy(), of_one, *slopes)
+        answer_BH = torch.zeros_like(hidden_BH)
+        for one, found in zip(self._maps, slopes):
+            slope_now = torch.from_numpy(found)
+            slope_of(one.weight).addmm_(slope_now.t(), hidden_BH)
+            slope_of(one.bias).add_(slope_now.sum(dim=0))
+            answer_BH.addmm_(slope_now, one.weight)
+        return answer_BH
 
 
 @float_kernel
-def _draw(both_BY: F32, noise_BZ: F32, z_BZ: F32) -> float:
+def _draw(mean_BZ: F32, log_BZ: F32, noise_BZ: F32, z_BZ: F32) -> float:
     """Fill in the draws; the mean divergence."""
     total, width = 0.0, z_BZ.shape[1]
     for b in range(len(z_BZ)):
-        mean_Z, log_Z = both_BY[b, :width], both_BY[b, width:]
-        noise_Z, z_Z, of_cell = noise_BZ[b], z_BZ[b], _ZERO
+        mean_Z, log_Z, noise_Z, z_Z, of_cell = mean_BZ[b], log_BZ[b], noise_BZ[b], z_BZ[b], _ZERO
         for z in range(width):
             log_variance = _held(log_Z[z])
             sd = exp32(_HALF * log_variance)
@@ -94,13 +82,19 @@ def _draw(both_BY: F32, noise_BZ: F32, z_BZ: F32) -> float:
 
 
 @float_kernel
-def _slopes(both_BY: F32, noise_BZ: F32, slope_BZ: F32, of_one: Any, slope_BY: F32) -> None:
-    width = slope_BZ.shape[1]
+def _slopes(
+    mean_BZ: F32,
+    log_BZ: F32,
+    noise_BZ: F32,
+    slope_BZ: F32,
+    of_one: Any,
+    slope_mean_BZ: F32,
+    slope_log_BZ: F32,
+) -> None:
     for b in range(len(slope_BZ)):
-        mean_Z, log_Z = both_BY[b, :width], both_BY[b, width:]
-        noise_Z, slope_Z = noise_BZ[b], slope_BZ[b]
-        slope_mean_Z, slope_log_Z = slope_BY[b, :width], slope_BY[b, width:]
-        for z in range(width):
+        mean_Z, log_Z, noise_Z, slope_Z = mean_BZ[b], log_BZ[b], noise_BZ[b], slope_BZ[b]
+        slope_mean_Z, slope_log_Z = slope_mean_BZ[b], slope_log_BZ[b]
+        for z in range(len(slope_Z)):
             log_variance = _held(log_Z[z])
             sd = exp32(_HALF * log_variance)
             slope = slope_Z[z] * noise_Z[z] * sd + of_one * (sd * sd - _ONE)

@@ -13,14 +13,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from levelseq.models.fused_decoder import reconstruction_loss
-from levelseq.models.hidden_layer import normalized_layer
 from levelseq.models.label_head import LabelHead
-from levelseq.models.latent_draw import LOG_VARIANCE, latent_draw
+from levelseq.models.latent_draw import LOG_VARIANCE
 from levelseq.models.likelihood import negative_binomial_log_prob
-from levelseq.models.path_sums import path_sums
-from levelseq.models.sparse_encoder import first_layer, row_major
-from levelseq.models.sparse_minibatches import SparseMinibatch
+from levelseq.models.sparse_encoder import row_major
 
 __all__ = ["ConditionalVAE", "Minibatch", "NodeEffects", "paths"]
 
@@ -63,8 +59,6 @@ class NodeEffects(nn.Module):
 
     def forward(self, path_BN: Tensor) -> Tensor:
         """(B, width): the sum of the effects along each cell's path, as `paths` gives it."""
-        if path_BN.device.type == "cpu":
-            return path_sums(path_BN, tuple(self.levels))
         return path_BN @ torch.cat(tuple(self.levels))
 
 
@@ -123,7 +117,6 @@ class ConditionalVAE(nn.Module):
         self.log_theta_G = nn.Parameter(torch.zeros(n_genes))
         self.dropout = nn.Dropout(dropout)
         self.label_head: LabelHead | None = None
-        self._latest_paths: tuple[Tensor | None, Tensor] = None, torch.empty(0)
 
     def encode(
         self, scaled_BG: Tensor, node_BL: Tensor, style_BL: Tensor | None = None
@@ -136,42 +129,40 @@ class ConditionalVAE(nn.Module):
         path_BN = paths(node_BL, self.n_nodes)
         level_BG = scaled_BG * torch.exp(-self.gene_nodes(path_BN).detach())
         style_BN = path_BN if style_BL is None else paths(style_BL, self.n_nodes)
-        h = self._encode_hidden(self.encoder_in(torch.log1p(level_BG)), style_BN, None)
+        h = self.encode_hidden(self.encoder_in(torch.log1p(level_BG)), style_BN)
         return self.latent_mean(h), self.latent_log_variance(h).clamp(*LOG_VARIANCE)
 
-    def _encode_hidden(self, h: Tensor, path_PN: Tensor, place_B: Any) -> Tensor:
-        nodes, none = self.encoder_nodes(path_PN), h.new_zeros(len(path_PN), self.n_hidden)
-        h = self._layer(h, None, nodes, place_B, self.encoder_norm_in, True)
-        return self._layer(h, self.encoder_hidden, none, place_B, self.encoder_norm, True)
+    def encode_hidden(self, h: Tensor, path_PN: Tensor, place_B: Any = None) -> Tensor:
+        """(B, H): the encoder's last hidden layer, from what its first linear map gives.
+
+        Args:
+            h: (B, H).
+            path_PN: paths through the tree, as `paths` gives them.
+            place_B: the number of each cell's path; None: there is one for each cell.
+        """
+        h = self._layer(h, self.encoder_nodes(path_PN), place_B, self.encoder_norm_in)
+        h = functional.dropout(h, self.dropout.p, self.training)
+        h = functional.relu(self.encoder_norm(self.encoder_hidden(h)))
+        return functional.dropout(h, self.dropout.p, self.training)
 
     def decode(self, z_BZ: Tensor, node_BL: Tensor) -> Tensor:
         """(B, G): log of each gene's share of the cell's counts."""
         path_BN = paths(node_BL, self.n_nodes)
-        hidden_BH = self._decode_hidden(z_BZ, path_BN, None)
+        hidden_BH = self.decode_hidden(z_BZ, path_BN)
         logits_BG = self.decoder_out(hidden_BH) + self.gene_nodes(path_BN)
         return functional.log_softmax(logits_BG, dim=1)
 
-    def _decode_hidden(self, z_BZ: Tensor, path_PN: Tensor, place_B: Any) -> Tensor:
-        nodes_in, nodes = self.decoder_nodes_in(path_PN), self.decoder_nodes(path_PN)
-        h = self._layer(z_BZ, self.decoder_in, nodes_in, place_B, self.decoder_norm_in, False)
-        return self._layer(h, self.decoder_hidden, nodes, place_B, self.decoder_norm, False)
+    def decode_hidden(self, z_BZ: Tensor, path_PN: Tensor, place_B: Any = None) -> Tensor:
+        """(B, H): the decoder's last hidden layer; paths as in `encode_hidden`."""
+        effect_PH = self.decoder_nodes_in(path_PN)
+        h = self._layer(self.decoder_in(z_BZ), effect_PH, place_B, self.decoder_norm_in)
+        effect_PH = self.decoder_nodes(path_PN)
+        return self._layer(self.decoder_hidden(h), effect_PH, place_B, self.decoder_norm)
 
-    def _layer(
-        self,
-        h: Tensor,
-        linear: nn.Linear | None,
-        effect_PH: Tensor,
-        place_B: Any,
-        norm: nn.BatchNorm1d,
-        dropped: bool,
-    ) -> Tensor:
+    def _layer(self, h: Tensor, effect_PH: Tensor, place_B: Any, norm: nn.BatchNorm1d) -> Tensor:
         """Hidden units with a path's effects; `place_B` is each cell's path, None: one a cell."""
-        share = self.dropout.p if dropped else 0.0
-        if self.training and place_B is not None:
-            return normalized_layer(h, linear, effect_PH, place_B, norm, share)
-        h = h if linear is None else linear(h)
         h = h + (effect_PH if place_B is None else effect_PH[torch.from_numpy(place_B)])
-        return functional.dropout(functional.relu(norm(h)), share, self.training)
+        return functional.relu(norm(h))
 
     def losses(self, batch: Minibatch, *, sampled: bool) -> tuple[Tensor, Tensor]:
         """Reconstruction loss and KL divergence of each cell, (B,) each, in nats.
@@ -194,34 +185,6 @@ class ConditionalVAE(nn.Module):
         if self.label_head is not None and batch.label_B is not None:
             reconstruction = reconstruction + self.label_head.losses(z, batch.label_B)
         return reconstruction, divergence_BZ.sum(dim=1)
-
-    def mean_losses(
-        self, batch: Minibatch | SparseMinibatch, *, sampled: bool
-    ) -> tuple[Tensor, Tensor]:
-        """The means of `losses` over the cells; of a sparse minibatch in a tenth of the time."""
-        if isinstance(batch, Minibatch):
-            reconstruction, divergence = self.losses(batch, sampled=sampled)
-            return reconstruction.mean(), divergence.mean()
-        if self._latest_paths[0] is not batch.node_PL:
-            # Most minibatches of a cohort have all its paths, in one and the same tensor.
-            self._latest_paths = batch.node_PL, paths(batch.node_PL, self.n_nodes)
-        path_PN = self._latest_paths[1]
-        effect_PG = self.gene_nodes(path_PN)
-        factor_PG = torch.exp(-effect_PG.detach())
-        h = first_layer(batch, factor_PG, self.encoder_in.weight, self.encoder_in.bias)
-        h = self._encode_hidden(h, path_PN, batch.style_B)
-        noise = (torch.randn if sampled else torch.zeros)(len(h), self.n_latent)
-        z, divergence = latent_draw(h, self.latent_mean, self.latent_log_variance, noise)
-        reconstruction = reconstruction_loss(
-            batch,
-            self._decode_hidden(z, path_PN, batch.place_B),
-            self.decoder_out.weight,
-            effect_PG + self.decoder_out.bias,
-            self.log_theta_G,
-        )
-        if self.label_head is not None and batch.label_B is not None:
-            reconstruction = reconstruction + self.label_head.losses(z, batch.label_B).mean()
-        return reconstruction, divergence
 
     def precisions(self) -> dict[str, float]:
         """The precision of each level's normal prior, by the name of its parameter.

@@ -5,56 +5,47 @@ Shapes: P paths, N nodes of all levels, W numbers of a node.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import nn
 
 from levelseq.models.float32_kernels import float_kernel
+from levelseq.models.slopes import slope_of
 
-__all__ = ["path_sums"]
+__all__ = ["PathSums"]
 
 F32 = NDArray[np.float32]
 
 
-def path_sums(path_PN: Tensor, levels: Sequence[Tensor]) -> Tensor:
-    """(P, W): path_PN @ cat(levels), for a matrix of zeros and ones on CPU.
+class PathSums:
+    """(P, W) sums of the effects of some levels' nodes.
 
     Args:
-        path_PN: 1 for each node on a path; gets no gradient.
-        levels: the numbers of each level's nodes. Where they have a gradient, theirs is added to it
-            in place.
+        levels: the numbers of each level's nodes.
     """
-    sums: Tensor = _PathSums.apply(  # type: ignore[no-untyped-call]
-        path_PN, [level.grad for level in levels], *levels
-    )
-    return sums
 
+    def __init__(self, levels: Iterable[nn.Parameter]) -> None:
+        self._levels = [(level.detach().numpy(), slope_of(level).numpy()) for level in levels]
+        self._width = self._levels[0][0].shape[1]
 
-class _PathSums(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, path_PN: Tensor, grads: list[Tensor | None], *levels: Tensor) -> Tensor:
-        sum_PW = torch.zeros(len(path_PN), levels[0].shape[1])
-        path, first = path_PN.numpy(), 0
-        for level in levels:
-            _look_up(path[:, first : first + len(level)], level.numpy(), sum_PW.numpy())
-            first += len(level)
-        ctx.kept = path, grads, [level.shape for level in levels]
+    def forward(self, path_PN: F32) -> F32:
+        """(P, W): path_PN @ cat(levels), for a matrix of zeros and ones."""
+        self._path_PN = path_PN
+        sum_PW, first = np.zeros((len(path_PN), self._width), np.float32), 0
+        for value, _ in self._levels:
+            _look_up(path_PN[:, first : first + len(value)], value, sum_PW)
+            first += len(value)
         return sum_PW
 
-    @staticmethod
-    def backward(ctx: Any, slope_PW: Tensor) -> Any:
-        path, grads, shapes = ctx.kept
-        slope, answers, first = slope_PW.contiguous().numpy(), [], 0
-        for grad, shape in zip(grads, shapes):
-            total = torch.zeros(shape) if grad is None else grad
-            _look_up(path[:, first : first + len(total)].T, slope, total.numpy())
-            answers.append(total if grad is None else None)
-            first += len(total)
-        return None, None, *answers
+    def backward(self, slope_PW: F32) -> None:
+        """Add the slopes of the levels' numbers to those that they have."""
+        first = 0
+        for _, slope in self._levels:
+            _look_up(self._path_PN[:, first : first + len(slope)].T, slope_PW, slope)
+            first += len(slope)
 
 
 @float_kernel

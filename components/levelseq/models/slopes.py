@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
-__all__ = ["added"]
+__all__ = ["slope_of"]
 
 
-def added(total: Tensor | None, slope: Tensor) -> Tensor | None:
-    """Add a slope to its parameter's in place, quicker than autograd does; None: it is done.
-
-    A parameter that has no slope yet gets this one from autograd.
-    """
-    if total is None:
-        return slope
-    total.add_(slope)
-    return None
+def slope_of(parameter: Tensor) -> Tensor:
+    """The gradient that a step adds to in place: the parameter's own, zeros if it has none yet."""
+    if parameter.grad is None:
+        parameter.grad = torch.zeros_like(parameter)
+    return parameter.grad

@@ -9,15 +9,15 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from levelseq.models.float32_kernels import float_kernel, log32
+from levelseq.models.slopes import slope_of
 from levelseq.models.sparse_minibatches import SparseMinibatch
 from levelseq.models.threads import halves, in_parts
 
-__all__ = ["first_layer", "row_major"]
+__all__ = ["FirstLayer", "row_major"]
 
 F32 = NDArray[np.float32]
 _ONE = np.float32(1.0)
@@ -28,63 +28,48 @@ def row_major(weight_HG: Tensor) -> Tensor:
     return weight_HG.detach().t().contiguous().t()
 
 
-def first_layer(
-    batch: SparseMinibatch, factor_PG: Tensor, weight_HG: Tensor, bias_H: Tensor
-) -> Tensor:
-    """(B, H): the product of log(1 + shown * factor) with the weights, and the bias.
+class FirstLayer:
+    """A linear map of log(1 + shown * factor).
 
     Args:
-        batch: the cells.
-        factor_PG: what the counts of a gene are multiplied by on each path; gets no gradient.
-        weight_HG: the weights, quickest as `row_major` lays them out. Where they have a gradient,
-            theirs is added to it in place.
-        bias_H: the bias; gets no gradient, since a normalization takes it away.
+        linear: its weights (H, G), laid out by `row_major`. Its bias gets no gradient, since a
+            normalization takes it away.
     """
-    hidden: Tensor = _FirstLayer.apply(  # type: ignore[no-untyped-call]
-        weight_HG, bias_H, factor_PG, batch, weight_HG.grad
-    )
-    return hidden
 
+    def __init__(self, linear: nn.Linear) -> None:
+        self._weight_GH = linear.weight.detach().t().numpy()
+        self._bias_H = linear.bias.detach().numpy()
+        self._linear = linear
 
-class _FirstLayer(torch.autograd.Function):
-    @staticmethod
-    def forward(
-        ctx: Any,
-        weight_HG: Tensor,
-        bias_H: Tensor,
-        factor_PG: Tensor,
-        batch: SparseMinibatch,
-        sum_HG: Tensor | None,
-    ) -> Tensor:
+    def forward(self, batch: SparseMinibatch, factor_PG: F32) -> F32:
+        """(B, H): the layer's answer.
+
+        Args:
+            batch: the cells.
+            factor_PG: what the counts of a gene are multiplied by on each path; gets no gradient.
+        """
         value_N = np.empty_like(batch.shown_N)
-        hidden_BH = torch.empty(len(batch.place_B), len(bias_H))
-        weight_GH = weight_HG.detach().t().contiguous().numpy()
-        factor = factor_PG.detach().contiguous().numpy()
-        hidden, bias = hidden_BH.numpy(), bias_H.numpy()
+        hidden_BH = np.empty((len(batch.place_B), len(self._bias_H)), np.float32)
 
         def gather(cells: slice) -> None:
             starts, place = batch.starts_B[cells.start : cells.stop + 1], batch.place_B[cells]
-            _logs(starts, batch.gene_N, batch.shown_N, place, factor, value_N)
-            _gather(starts, batch.gene_N, value_N, weight_GH, bias, hidden[cells])
+            _logs(starts, batch.gene_N, batch.shown_N, place, factor_PG, value_N)
+            _gather(starts, batch.gene_N, value_N, self._weight_GH, self._bias_H, hidden_BH[cells])
 
-        in_parts(gather, halves(len(hidden)))
-        ctx.kept = batch, value_N, weight_HG.shape[1], sum_HG
+        in_parts(gather, halves(len(hidden_BH)))
+        self._kept = batch, value_N
         return hidden_BH
 
-    @staticmethod
-    def backward(ctx: Any, slope_BH: Tensor) -> Any:
-        batch, value_N, n_genes, sum_HG = ctx.kept
-        slope = slope_BH.contiguous()
-        given = sum_HG is not None and sum_HG.t().is_contiguous()
-        sum_GH = sum_HG.t() if given else torch.zeros(n_genes, slope.shape[1])
-        given_BH, answer_GH = slope.numpy(), sum_GH.numpy()
+    def backward(self, slope_BH: F32) -> None:
+        """Add the slopes of the weights to those that they have."""
+        batch, value_N = self._kept
+        slope_GH = slope_of(self._linear.weight).t().numpy()
 
         def scatter(genes: slice) -> None:
             ends = genes.start, genes.stop
-            _scatter(batch.starts_B, batch.gene_N, value_N, given_BH, ends, answer_GH)
+            _scatter(batch.starts_B, batch.gene_N, value_N, slope_BH, ends, slope_GH)
 
-        in_parts(scatter, halves(n_genes))
-        return None if given else sum_GH.t(), None, None, None, None
+        in_parts(scatter, halves(len(slope_GH)))
 
 
 @float_kernel

@@ -18,7 +18,7 @@ import torch
 
 from levelseq.normalize.compiled import n_threads
 
-__all__ = ["ahead", "halves", "in_parts", "with_helper"]
+__all__ = ["ahead", "halves", "in_parts", "shared", "with_helper"]
 
 Part = TypeVar("Part")
 Result = TypeVar("Result")
@@ -58,6 +58,7 @@ class _Job(Generic[Part, Result]):
 
 _Jobs: TypeAlias = "queue.SimpleQueue[_Job[Any, Any] | None]"
 _jobs: _Jobs | None = None
+_shared = True
 
 
 @contextlib.contextmanager
@@ -84,6 +85,17 @@ def with_helper() -> Iterator[None]:
         torch.set_num_threads(before)
 
 
+@contextlib.contextmanager
+def shared(yes: bool) -> Iterator[None]:
+    """Whether the helper has a part in the work; not worth it where parts take microseconds."""
+    global _shared
+    before, _shared = _shared, yes
+    try:
+        yield
+    finally:
+        _shared = before
+
+
 def in_parts(work: Callable[[Part], Result], parts: Sequence[Part]) -> list[Result]:
     """The results of some work on each part, in order."""
     return _begun(work, parts).results()
@@ -91,6 +103,9 @@ def in_parts(work: Callable[[Part], Result], parts: Sequence[Part]) -> list[Resu
 
 def ahead(work: Callable[[Part], Result], parts: Iterable[Part]) -> Iterator[Result]:
     """The results of some work on each part; a helper is at the next while one is used."""
+    if not _shared:
+        yield from map(work, parts)
+        return
     jobs = (_begun(work, [part]) for part in parts)
     job = next(jobs, None)
     while job is not None:
@@ -106,7 +121,7 @@ def halves(n: int) -> list[slice]:
 
 def _begun(work: Callable[[Part], Result], parts: Sequence[Part]) -> _Job[Part, Result]:
     job = _Job(work, parts)
-    if _jobs is not None:
+    if _jobs is not None and _shared:
         _jobs.put(job)
     return job
 

@@ -14,18 +14,21 @@ import torch
 from torch import Tensor
 
 from levelseq.cohort.sampler import EpochSampler
+from levelseq.models.descent import Descent
 from levelseq.models.flat_adam import FlatAdam
 from levelseq.models.networks import ConditionalVAE, Minibatch
 from levelseq.models.not_finite import NotFinite
 from levelseq.models.preemption import Told, told_to_stop
 from levelseq.models.processes import ALONE, Processes
 from levelseq.models.sparse_minibatches import SparseMinibatch
-from levelseq.models.threads import ahead
+from levelseq.models.threads import ahead, shared
 
 __all__ = ["Minibatches", "Progress", "TrainingPlan", "split", "train_network"]
 
 # The share of the steps in which the learning rate goes up.
 RISING = 0.2
+# The cells of a minibatch from which on a second thread helps: for fewer, waking it takes longer.
+CELLS_SHARED = 256
 
 
 class Minibatches(Protocol):
@@ -122,14 +125,19 @@ def train_network(
     progress = (checkpoints.load(network, optimizer) if checkpoints else None) or Progress(
         precisions=network.precisions()
     )
-    seed = processes.seed(plan.seed)
+    descent, seed = Descent(network), processes.seed(plan.seed)
 
     def draw(step: int) -> tuple[Any, Minibatch | SparseMinibatch]:
         cells = sampler.minibatch(step)
         return cells, minibatches.for_losses(processes.part(cells), (seed, step))
 
     # A loss that is not a number ends in one line; numpy's warnings before it help nobody.
-    with told_to_stop() as told, _old_objects_left_alone(), np.errstate(all="ignore"):
+    with (
+        told_to_stop() as told,
+        _old_objects_left_alone(),
+        np.errstate(all="ignore"),
+        shared(plan.batch_size >= CELLS_SHARED),
+    ):
         while progress.step < plan.steps and not _patience_is_over(progress, plan, sampler):
             network.train()
             # The priors of the tree's levels are those of the weights at the epoch's beginning.
@@ -138,11 +146,11 @@ def train_network(
             )
             steps = range(progress.step, sampler.end_of_epoch(progress.step))
             for step, (cells, batch) in zip(steps, ahead(draw, steps)):
-                stop = _train_step(network, optimizer, batch, cells, step, plan, processes, told)
+                stop = _train_step(descent, optimizer, batch, cells, step, plan, processes, told)
                 progress.step = step + 1
                 if progress.step == sampler.end_of_epoch(step):
                     # Before saving: a checkpoint at the end of an epoch holds its loss.
-                    loss = held_out_loss(network, minibatches, held_out, processes)
+                    loss = held_out_loss(descent, minibatches, held_out, processes)
                     _keep_the_best(progress, network, loss, plan)
                     progress.precisions = network.precisions()
                 if checkpoints and (stop or checkpoints.due()):
@@ -156,24 +164,22 @@ def train_network(
 
 
 def held_out_loss(
-    network: ConditionalVAE,
+    descent: Descent,
     minibatches: Minibatches,
     observations: Any,
-    processes: Processes = ALONE,
+    processes: Processes,
 ) -> float:
     """Mean negative evidence lower bound a cell, at the mean of its latent state, in nats.
 
     Each process computes it for its part of the observations; all get the same number.
     """
+    network = descent.network
     network.eval()
     own = processes.part(observations)
     total = 0.0
-    with torch.no_grad():
-        for part in np.array_split(own, max(1, len(own) // 1024)):
-            if len(part):
-                batch = minibatches.for_losses(part)
-                reconstruction, divergence = network.mean_losses(batch, sampled=False)
-                total += float(reconstruction + divergence) * len(part)
+    for part in np.array_split(own, max(1, len(own) // 1024)):
+        if len(part):
+            total += descent.loss(minibatches.for_losses(part)) * len(part)
     device = network.log_theta_G.device
     sums = torch.tensor([total], dtype=torch.float64, device=device)
     processes.add_up([sums])
@@ -181,7 +187,7 @@ def held_out_loss(
 
 
 def _train_step(
-    network: ConditionalVAE,
+    descent: Descent,
     optimizer: FlatAdam,
     batch: Minibatch | SparseMinibatch,
     observations: Any,
@@ -191,16 +197,13 @@ def _train_step(
     told: Told,
 ) -> bool:
     """One step of all processes; whether any of them was told to stop."""
-    seed = processes.seed(plan.seed)
-    _seed(seed * 1_000_003 + step)
+    seed = processes.seed(plan.seed) * 1_000_003 + step
     optimizer.learning_rate = plan.learning_rate * one_cycle(step / plan.steps)
     share = len(processes.part(observations)) / len(observations)
-    reconstruction, divergence = network.mean_losses(batch, sampled=True)
     kl_weight = min(1.0, (step + 1) / max(1, plan.warmup_steps))
-    loss = reconstruction + kl_weight * divergence
-    loss.backward(loss.new_tensor(share))  # type: ignore[no-untyped-call]
+    loss = descent.add_slopes(batch, seed, kl_weight, share)
     whole, stop = processes.agree(
-        optimizer.gradient, network, loss.item(), share, stop=told.to_stop
+        optimizer.gradient, descent.network, loss, share, stop=told.to_stop
     )
     if not math.isfinite(whole):
         raise NotFinite(whole, step, observations)
@@ -228,14 +231,6 @@ def _old_objects_left_alone() -> Iterator[None]:
         yield
     finally:
         gc.unfreeze()
-
-
-def _seed(seed: int) -> None:
-    """As torch.manual_seed, which takes most of a millisecond where there is no accelerator."""
-    if torch.cuda.is_available():
-        torch.manual_seed(seed)
-    else:
-        torch.default_generator.manual_seed(seed)
 
 
 def split(n: int, seed: int) -> tuple[Any, Any]:

@@ -1,0 +1,63 @@
+"""The slopes of a network's losses: by autograd, or by hand for sparse minibatches."""
+
+from __future__ import annotations
+
+import torch
+
+from levelseq.models.networks import ConditionalVAE, Minibatch
+from levelseq.models.sparse_minibatches import SparseMinibatch
+from levelseq.models.sparse_step import SparseStep
+
+__all__ = ["Descent"]
+
+
+class Descent:
+    """Losses of a network, and slopes that are added to its parameters' own.
+
+    Args:
+        network: whose parameters stay where they are in memory.
+    """
+
+    def __init__(self, network: ConditionalVAE) -> None:
+        self.network = network
+        self._by_hand: SparseStep | None = None
+
+    def add_slopes(
+        self, batch: Minibatch | SparseMinibatch, seed: int, kl_weight: float, share: float
+    ) -> float:
+        """The mean loss of a minibatch's cells; its slopes, times `share`, are added.
+
+        Args:
+            batch: the cells.
+            seed: of all noise.
+            kl_weight: of the KL divergence.
+            share: of the cells that several processes have together.
+        """
+        _seed(seed)
+        if isinstance(batch, Minibatch):
+            reconstruction, divergence = self.network.losses(batch, sampled=True)
+            loss = (reconstruction + kl_weight * divergence).mean()
+            loss.backward(loss.new_tensor(share))  # type: ignore[no-untyped-call]
+            return loss.item()
+        noise_BZ = torch.randn(len(batch.place_B), self.network.n_latent)
+        return self._sparse().add_slopes(batch, noise_BZ, seed, kl_weight, share)
+
+    @torch.no_grad()
+    def loss(self, batch: Minibatch | SparseMinibatch) -> float:
+        """The mean loss of a network that is not training, at the means of the latent states."""
+        if isinstance(batch, Minibatch):
+            reconstruction, divergence = self.network.losses(batch, sampled=False)
+            return (reconstruction + divergence).mean().item()
+        return self._sparse().loss(batch)
+
+    def _sparse(self) -> SparseStep:
+        self._by_hand = self._by_hand or SparseStep(self.network)
+        return self._by_hand
+
+
+def _seed(seed: int) -> None:
+    """As torch.manual_seed, which takes most of a millisecond where there is no accelerator."""
+    if torch.cuda.is_available():
+        torch.manual_seed(seed)
+    else:
+        torch.default_generator.manual_seed(seed)

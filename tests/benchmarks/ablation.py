@@ -196,6 +196,8 @@ def table(found: pd.DataFrame) -> list[str]:
         if way != AS_IT_IS and len(apart) > 1:
             error = float(apart.std(ddof=1)) / np.sqrt(len(apart))
             cells += [f"{float(apart.mean()):+.3f}", f"{error:.3f}", str(len(apart))]
+        else:
+            cells += ["", "", ""]
         lines.append(f"| {way} | {' | '.join(cells)} |")
     return lines
 

@@ -8,7 +8,8 @@ import pytest
 import torch
 from torch.distributions import NegativeBinomial
 
-from levelseq.models.networks import ConditionalVAE, Minibatch, NodeEffects
+from levelseq.models.networks import ConditionalVAE, Minibatch
+from levelseq.models.node_effects import NodeEffects
 from levelseq.models.tree_paths import paths
 from levelseq.models.vae_settings import VaeSettings
 

@@ -64,7 +64,7 @@ def dated(tmp_path_factory: pytest.TempPathFactory) -> Dated:
         table[rows].to_csv(sheet.with_name(f"{name}.csv"), index=False)
         addresses[name] = ingest.run(plan.run(roles, [str(sheet.with_name(f"{name}.csv"))], w), w)
     values = normalize.run(NormalizeParams(), addresses["known"], w)
-    model = train.run(TrainParams(**SMALL, **SLOW), addresses["known"], values, w)
+    model = train.run(TrainParams(**SMALL, **SLOW, ordered="auto"), addresses["known"], values, w)
     return Dated(w, addresses["known"], values, model, addresses["later"])
 
 
@@ -145,9 +145,7 @@ def test_a_date_level_goes_without_order_when_asked_and_refuses_what_has_none(
     dated: Dated, tmp_path: Path
 ) -> None:
     few = {**SMALL, "steps": 4}
-    plain = train.run(
-        TrainParams(**few, ordered="none"), dated.cohort, dated.normalized, str(tmp_path)
-    )
+    plain = train.run(TrainParams(**few), dated.cohort, dated.normalized, str(tmp_path))
     assert "ordered" not in json.loads(open_store(plain).get("batch_tree.json"))
     with pytest.raises(BadInput, match="'site' has no order"):
         train.run(TrainParams(**few, ordered="site"), dated.cohort, dated.normalized, str(tmp_path))

@@ -17,6 +17,7 @@ from levelseq.models.descent import Descent
 from levelseq.models.flat_adam import FlatAdam
 from levelseq.models.fused_decoder import Reconstruction
 from levelseq.models.hidden_layer import HiddenLayer
+from levelseq.models.label_head import LabelHead
 from levelseq.models.likelihood import negative_binomial_log_prob
 from levelseq.models.networks import ConditionalVAE, Minibatch
 from levelseq.models.random_words import stream
@@ -38,13 +39,19 @@ def cells(n: int = 24, largest: float = 4.0) -> tuple[SparseMinibatch, Minibatch
     csr = sp.csr_matrix(counts)
     arrays = csr.data, csr.indices.astype(np.int32), csr.indptr.astype(np.int64)
     sparse = drawn(arrays, factors, Paths(node_BL), np.arange(n), None)
+    # The encoder's hidden layer is given the effects of other paths than the cells' own.
+    sparse = sparse._replace(style_B=np.roll(sparse.place_B, 1))
+    style_BL = sparse.node_PL[torch.from_numpy(sparse.style_B)]
+    label_B = torch.arange(n) % 4 - 1
+    sparse = sparse._replace(label_B=label_B)
     scaled = torch.from_numpy((counts / factors[:, None]).astype(np.float32))
-    return sparse, Minibatch(torch.from_numpy(counts), scaled, node_BL, None)
+    return sparse, Minibatch(torch.from_numpy(counts), scaled, node_BL, None, style_BL, label_B)
 
 
 def network(nodes: Sequence[int] = NODES) -> ConditionalVAE:
     torch.manual_seed(1)
     made = ConditionalVAE(GENES, nodes, VaeSettings(5, 20, 0.0)).train()
+    made.label_head = LabelHead(5, 3)
     with torch.no_grad():
         for name, parameter in made.named_parameters():
             if "nodes" in name or "theta" in name:

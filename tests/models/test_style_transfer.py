@@ -12,7 +12,7 @@ from levelseq.cohort.gene_space import GeneSpace
 from levelseq.cohort.loader import GeneCounts
 from levelseq.models.critic import Critic
 from levelseq.models.minibatches import CohortMinibatches
-from levelseq.models.networks import NodeEffects
+from levelseq.models.node_effects import NodeEffects
 from levelseq.models.partners import mutual_partners
 from levelseq.models.style_transfer import StyleTransfer
 from levelseq.models.training import TrainingPlan, train_network

@@ -6,7 +6,7 @@ import copy
 
 import torch
 
-from levelseq.models.networks import NodeEffects
+from levelseq.models.node_effects import NodeEffects
 from levelseq.models.tree_paths import NodeCounts, paths
 
 # Nodes 0 to 2 in order below one parent, 3 alone below another, 4 later, between 1 and 2.

@@ -17,7 +17,7 @@ from levelseq.models.conditional_vae import VaeModel
 from levelseq.models.embedding import latent_states
 from levelseq.models.expectation import kind_profiles, kinds_of, observed_and_expected
 from levelseq.models.minibatches import CohortMinibatches
-from levelseq.models.networks import NodeEffects
+from levelseq.models.node_effects import NodeEffects
 from levelseq.models.saving import (
     MODEL,
     SCHEMA,

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn import functional
 
-from levelseq.models.networks import NodeEffects
+from levelseq.models.node_effects import NodeEffects
 from levelseq.models.tree_paths import NodeCounts, paths
 
 __all__ = ["Critic"]

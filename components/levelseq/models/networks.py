@@ -13,15 +13,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from levelseq.models.label_head import LabelHead
 from levelseq.models.latent_draw import LOG_VARIANCE
 from levelseq.models.likelihood import negative_binomial_log_prob, zero_inflated_log_prob
+from levelseq.models.node_effects import NodeEffects
 from levelseq.models.sparse_encoder import row_major
 from levelseq.models.tree_paths import NodeCounts, paths
 from levelseq.models.vae_settings import DEFAULTS, VaeSettings
 
-__all__ = ["ConditionalVAE", "Minibatch", "NodeEffects"]
+__all__ = ["ConditionalVAE", "Minibatch"]
 
-HYPERPRIOR = 0.1
 FEW_LOST = -3.0
 """The logit of a lost count before training: nearly a plain negative binomial."""
 
@@ -34,32 +35,16 @@ class Minibatch(NamedTuple):
         scaled_BG: counts over size factors; unmeasured genes hold the training cohort's mean.
         node_BL: each cell's nodes in the batch tree, -1 where unknown.
         measured_G: 1 for a gene that was measured, 0 otherwise; None when all were.
+        style_BL: the nodes whose effects the encoder's hidden layer gets; None: the cell's own.
+        label_B: numbers of labels, -1 where unknown; None: labels are not used.
     """
 
     counts_BG: Tensor
     scaled_BG: Tensor
     node_BL: Tensor
     measured_G: Tensor | None
-
-
-class NodeEffects(nn.Module):
-    """A vector for each node of the batch tree; a cell gets the sum along its path.
-
-    Every vector is a deviation from its parent, drawn towards zero by a normal prior. A node that
-    the tree lacks contributes nothing, so that an unseen leaf falls back to its parent's mean.
-    """
-
-    def __init__(self, n_nodes: Sequence[int], width: int, prior_sd: float) -> None:
-        super().__init__()
-        self.levels = nn.ParameterList(nn.Parameter(torch.zeros(n, width)) for n in n_nodes)
-        self.width = width
-        self.prior_sd = prior_sd
-
-    def forward(self, path_BN: Tensor) -> Tensor:
-        """(B, width): the sum of the effects along each cell's path, as `paths` gives it."""
-        if not self.levels:
-            return path_BN.new_zeros(len(path_BN), self.width)
-        return path_BN @ torch.cat(tuple(self.levels))
+    style_BL: Tensor | None = None
+    label_B: Tensor | None = None
 
 
 class ConditionalVAE(nn.Module):
@@ -106,8 +91,11 @@ class ConditionalVAE(nn.Module):
         self.theta_nodes: NodeEffects | None = None
         if settings.dispersion == "gene-batch":
             self.theta_nodes = NodeEffects(n_nodes, n_genes, prior_sd=0.5)
+        self.label_head: LabelHead | None = None
 
-    def encode(self, scaled_BG: Tensor, node_BL: Tensor) -> tuple[Tensor, Tensor]:
+    def encode(
+        self, scaled_BG: Tensor, node_BL: Tensor, style_BL: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
         """Mean and log-variance (B, Z) of the latent state.
 
         The encoder sees counts over size factors from which the decoder's own gene effects of the
@@ -115,7 +103,8 @@ class ConditionalVAE(nn.Module):
         """
         path_BN = paths(node_BL, self.n_nodes)
         level_BG = scaled_BG * torch.exp(-self.gene_nodes(path_BN).detach())
-        h = self.encode_hidden(self.encoder_in(torch.log1p(level_BG)), path_BN)
+        style_BN = path_BN if style_BL is None else paths(style_BL, self.n_nodes)
+        h = self.encode_hidden(self.encoder_in(torch.log1p(level_BG)), style_BN)
         return self.latent_mean(h), self.latent_log_variance(h).clamp(*LOG_VARIANCE)
 
     def encode_hidden(self, h: Tensor, path_PN: Tensor, place_B: Any = None) -> Tensor:
@@ -164,12 +153,16 @@ class ConditionalVAE(nn.Module):
         """Reconstruction loss and KL divergence of each cell, (B,) each, in nats.
 
         The reconstruction is from a draw of the latent state, or from its mean unless `sampled`.
-        Genes that were not measured neither count nor take a share of the library.
+        Genes that were not measured neither count nor take a share of the library. With a label
+        head, a label is reconstructed too.
         """
-        mean, log_variance = self.encode(batch.scaled_BG, batch.node_BL)
+        mean, log_variance = self.encode(batch.scaled_BG, batch.node_BL, batch.style_BL)
         z = mean + torch.randn_like(mean) * (log_variance / 2).exp() if sampled else mean
         divergence_BZ = 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance)
-        return -self.log_prob(batch, z).sum(dim=1), divergence_BZ.sum(dim=1)
+        reconstruction = -self.log_prob(batch, z).sum(dim=1)
+        if self.label_head is not None and batch.label_B is not None:
+            reconstruction = reconstruction + self.label_head.losses(z, batch.label_B)
+        return reconstruction, divergence_BZ.sum(dim=1)
 
     def log_prob(self, batch: Minibatch, z_BZ: Tensor) -> Tensor:
         """(B, G): of the counts at some latent states, in nats; 0 of genes that were not measured.
@@ -202,25 +195,13 @@ class ConditionalVAE(nn.Module):
         return self.settings.fused
 
     def precisions(self) -> dict[str, float]:
-        """The precision of each level's normal prior, by the name of its parameter.
-
-        Learned: one over the mean square of the level's effects, drawn to what was expected of them
-        as by a tenth as many effects more (the mode under a gamma hyperprior). A level whose nodes
-        are alike is shrunk to its parents; one that differs is left to.
-        """
+        """The learned precision of each level's effects, by the name of their parameter."""
         return {
-            f"{name}.levels.{level}": _learned_precision(table.detach(), m.prior_sd)
-            for name, m in self.named_modules()
-            if isinstance(m, NodeEffects)
-            for level, table in enumerate(m.levels)
+            f"{name}.levels.{level}": precision
+            for name, effects in self.named_modules()
+            if isinstance(effects, NodeEffects)
+            for level, precision in enumerate(effects.precisions())
         }
-
-
-def _learned_precision(table: Tensor, prior_sd: float) -> float:
-    if not table.any():
-        return 1 / prior_sd**2
-    mean_square = float(table.double().square().mean())
-    return (1 + HYPERPRIOR) / (mean_square + HYPERPRIOR * prior_sd**2)
 
 
 def _norm(width: int) -> nn.BatchNorm1d:

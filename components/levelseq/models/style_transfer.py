@@ -33,7 +33,8 @@ from torch.nn import functional
 from levelseq.models.conditional_vae import VaeModel
 from levelseq.models.critic import Critic
 from levelseq.models.latent_draw import LOG_VARIANCE
-from levelseq.models.networks import ConditionalVAE, Minibatch, NodeEffects
+from levelseq.models.networks import ConditionalVAE, Minibatch
+from levelseq.models.node_effects import NodeEffects
 from levelseq.models.partners import mutual_partners
 from levelseq.models.vae_settings import DEFAULTS, VaeSettings
 
@@ -68,7 +69,9 @@ class StyleTransfer(ConditionalVAE):
         self.scale_nodes = NodeEffects(n_nodes, n_hidden, prior_sd=0.5)
         self.critic = Critic(n_genes, n_nodes, n_hidden)
 
-    def encode(self, scaled_BG: Tensor, node_BL: Tensor) -> tuple[Tensor, Tensor]:
+    def encode(
+        self, scaled_BG: Tensor, node_BL: Tensor, style_BL: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
         """Mean and log-variance (B, Z) of the content; the nodes are not looked at."""
         h = self.encoder_norm_in(self.encoder_in(torch.log1p(scaled_BG)))
         h = self.dropout(functional.relu(h))

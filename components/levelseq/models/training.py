@@ -37,9 +37,9 @@ class Minibatches(Protocol):
     def __len__(self) -> int: ...
 
     def for_losses(
-        self, observations: Any, thinned_by: tuple[int, int] | None = None
+        self, observations: Any, drawn_by: tuple[int, int] | None = None
     ) -> Minibatch | SparseMinibatch:
-        """What the network is shown of the observations; the encoder's counts thinned if asked."""
+        """What the network is shown of the observations, changed at random by a seed and step."""
         ...
 
 
@@ -70,6 +70,7 @@ class TrainingPlan:
         warmup_steps: over which the weight of the KL term rises from 0 to 1.
         patience: epochs without a better held-out loss, after the warm-up, that end training.
         seed: of minibatches, noise and the held-out observations.
+        augmentation: terms of `augmentation.TERMS` that the minibatches are made with.
     """
 
     steps: int
@@ -78,6 +79,7 @@ class TrainingPlan:
     warmup_steps: int
     patience: int
     seed: int
+    augmentation: tuple[str, ...] = ("thinning",)
 
 
 @dataclass

@@ -12,8 +12,11 @@ from levelseq.cohort import BatchTree, Cohort
 from levelseq.cohort.gene_space import GeneSpace
 from levelseq.cohort.loader import GeneCounts
 from levelseq.models.anchors import Anchors
+from levelseq.models.augmentation import Augmentation
+from levelseq.models.cell_mixing import similar_cells
 from levelseq.models.conditional_vae import VaeModel
 from levelseq.models.embedding import Embedding, latent_states
+from levelseq.models.label_head import LabelHead
 from levelseq.models.minibatches import CohortMinibatches, blocks, device
 from levelseq.models.networks import ConditionalVAE
 from levelseq.models.not_finite import Names, NotFinite, refuse_absurd_counts
@@ -39,7 +42,7 @@ def fit_vae(
 ) -> tuple[VaeModel, dict[str, Any]] | None:
     """Train on a cohort's counts a network of the model's kind.
 
-    Labels (-1: unknown), if given, shape the embedding's metric.
+    Labels (-1: unknown), if given, shape latent states and the embedding's metric.
 
     Returns:
         The model, and its metrics: steps done, best step, held-out loss after each epoch. None in
@@ -55,9 +58,15 @@ def fit_vae(
         torch.manual_seed(plan.seed)
         counted = NodeCounts.of_tree(tree)
         network = kind.NETWORK(len(space.variable), counted, settings).to(device())
+        if label_S is not None and (label_S >= 0).any():
+            network.label_head = LabelHead(settings.n_latent, int(label_S.max()) + 1).to(device())
         nodes = tree.node_codes(obs)
-        minibatches = CohortMinibatches(counts, nodes, fused=network.fused)
+        augmentation = _augmentation(plan.augmentation, counts, nodes, plan.seed)
+        minibatches = CohortMinibatches(
+            counts, nodes, None, augmentation, label_S, fused=network.fused
+        )
         progress = _trained(network, minibatches, plan, checkpoints, processes, names)
+        network.label_head = None
         if not processes.first:
             return None
         mean_scaled = _mean_scaled(minibatches, len(nodes), network.n_genes)
@@ -71,6 +80,21 @@ def fit_vae(
         "held_out_loss": [round(loss, 4) for loss in progress.held_out_losses],
     }
     return model, metrics
+
+
+def _augmentation(
+    terms: tuple[str, ...], counts: GeneCounts, node_SL: Any, seed: int
+) -> Augmentation:
+    partners = None
+    if "mixing" in terms:
+        path_S = np.unique(node_SL, axis=0, return_inverse=True)[1].ravel()
+        partners = similar_cells(counts, path_S, seed)
+    return Augmentation(
+        thinning="thinning" in terms,
+        gene_drop="gene_drop" in terms,
+        style_swap="style_swap" in terms,
+        partners=partners,
+    )
 
 
 def _place(

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
+from levelseq.models.augmentation import parse_terms
 from levelseq.parameters import StepParams
 
 __all__ = ["TrainParams"]
@@ -31,7 +32,7 @@ class TrainParams(StepParams):
         "gene", description="one of each gene, or changed by every node of the batch tree, slower"
     )
     ordered: str = Field(
-        "auto",
+        "none",
         description="batch levels, 'date' or 'site>date', along whose dates or numbers effects are "
         "a random walk; auto: the level that is the cohort's date; none",
     )
@@ -45,4 +46,14 @@ class TrainParams(StepParams):
     use_labels: bool = Field(
         False, description="whether labels, in part or all known, shape the embedding"
     )
+    augment: str = Field(
+        "auto",
+        description="random changes in training: thinning, gene_drop, mixing, style_swap, with "
+        "commas; 'none'; 'auto': what helped in the ablation",
+    )
     seed: int = Field(0, ge=0, description="of all randomness")
+
+    @field_validator("augment")
+    @classmethod
+    def _normal_augment(cls, text: str) -> str:
+        return text if text == "auto" else ",".join(parse_terms(text)) or "none"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from levelseq.cohort import (
@@ -24,7 +25,12 @@ from levelseq.models.label_fit import with_labels
 from levelseq.models.label_transfer import label_codes
 from levelseq.models.latent_arithmetic import ArithmeticModel
 from levelseq.models.mapping import largest_leaf
-from levelseq.models.planning import plan_latent, plan_training, why_likelihood
+from levelseq.models.planning import (
+    plan_augmentation,
+    plan_latent,
+    plan_training,
+    why_likelihood,
+)
 from levelseq.models.processes import Processes, joined
 from levelseq.models.saving import MODEL, SCHEMA, Model, save_model
 from levelseq.models.style_transfer import StyleModel
@@ -166,6 +172,8 @@ def _fit(
     n_latent, why = plan_latent(cohort.manifest["n_obs"], len(space.variable))
     if params.n_latent:
         n_latent, why = params.n_latent, f"{params.n_latent} latent dimensions, as asked"
+    terms, why_terms = plan_augmentation(params.augment)
+    plan, reasons = replace(plan, augmentation=terms), [*reasons, why_terms]
     settings = VaeSettings(
         n_latent, params.n_hidden, params.dropout, params.likelihood, params.dispersion
     )

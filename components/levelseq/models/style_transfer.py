@@ -39,9 +39,9 @@ from levelseq.models.sparse_minibatches import SparseMinibatch
 
 __all__ = ["StyleModel", "StyleTransfer", "dense"]
 
-ADVERSARY = 10.0
+ADVERSARY = 1.0
 """Nats of a cell's likelihood that a critic's nat is worth."""
-CYCLE = 1.0
+CYCLE = 0.1
 PENALTY = 1.0
 LARGEST_RATIO = 5.0
 """Of the log-shares of two styles: a gene that one style lacks would else overflow."""

@@ -40,9 +40,9 @@ from levelseq.models.vae_settings import DEFAULTS, VaeSettings
 
 __all__ = ["StyleModel", "StyleTransfer"]
 
-ADVERSARY = 10.0
+ADVERSARY = 1.0
 """Nats of a cell's likelihood that a critic's nat is worth."""
-CYCLE = 1.0
+CYCLE = 0.1
 PENALTY = 1.0
 LARGEST_RATIO = 5.0
 """Of the log-shares of two styles: a gene that one style lacks would else overflow."""

@@ -16,6 +16,7 @@ from levelseq.models.minibatches import CohortMinibatches
 from levelseq.models.networks import ConditionalVAE
 from levelseq.models.saving import load_model
 from levelseq.models.sparse_minibatches import Paths, SparseMinibatch, drawn
+from levelseq.models.vae_settings import VaeSettings
 
 from .conftest import Trained
 
@@ -136,7 +137,7 @@ def test_half_of_the_cells_get_any_other_style(csr: sp.csr_matrix) -> None:
 
 def test_bringing_counts_to_another_batch_changes_nothing_for_the_encoder() -> None:
     torch.manual_seed(0)
-    network = ConditionalVAE(GENES, [PATHS], n_hidden=16, n_latent=4).eval()
+    network = ConditionalVAE(GENES, [PATHS], VaeSettings(n_latent=4, n_hidden=16)).eval()
     with torch.no_grad():
         network.gene_nodes.levels[0].normal_()
         scaled = torch.rand(9, GENES) * 5

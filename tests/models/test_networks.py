@@ -110,7 +110,7 @@ def test_lost_counts_and_dispersions_of_batches_are_in_the_loss() -> None:
     batch = cells([[0, 1], [1, 2], [1, -1]])
     z = network.encode(batch.scaled_BG, batch.node_BL)[0]
     path = paths(batch.node_BL, [2, 3])
-    hidden = network._decode_hidden(z, path, None)
+    hidden = network.decode_hidden(z, path, None)
     share = torch.softmax(network.decoder_out(hidden) + network.gene_nodes(path), dim=1)
     assert network.theta_nodes is not None
     assert network.lost_out is not None

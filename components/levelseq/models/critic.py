@@ -44,7 +44,7 @@ class Critic(nn.Module):
         """(B,): how much cells, given as log(1 + counts over size factors), look real."""
         h = functional.leaky_relu(self.first(log_BG), SLOPE)
         h = functional.leaky_relu(self.second(h), SLOPE)
-        of_batch_BH = self.nodes(paths(node_BL, self.n_nodes))
+        of_batch_BH: Tensor = self.nodes(paths(node_BL, self.n_nodes))
         of_all_B: Tensor = self.out(h)[:, 0]
         return of_all_B + (h * of_batch_BH).sum(dim=1)
 

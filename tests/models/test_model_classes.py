@@ -148,6 +148,9 @@ def test_adapting_brings_a_new_run_to_the_others(fitted: Trained, adapted: str) 
         latent_shift(model.embedding(later, later.obs()), kinds) for model in (old, new)
     )
     assert after < before
+    if not new.network.n_nodes:
+        # Latent arithmetic has no effects of single genes: what its decoder cannot draw stays.
+        return
     (expected,) = gene_shifts(old, later, later.obs()).values()
     (left,) = gene_shifts(new, later, later.obs()).values()
     assert left < expected

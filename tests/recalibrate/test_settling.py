@@ -48,13 +48,30 @@ def test_promote_makes_champion_baseline_log_and_final_verdict(study):
         "run": study.run,
         "model": "m-new",
         "normalized": "normalized-by-m-new",
+        "tissue": ["lung"],
+        "assay": [],
         "gates": {"mixing.ilisi": 0.6, "drift.latent": None},
+        "metrics": {"mixing.ilisi": "1", "drift.latent": "1"},
         "scores": {"scib_total": 0.8, "scib_metrics": "0.5.10"},
     }
     page = study.store.get("report.html").decode()
     assert "Model promoted" in page
     assert "mixing.ilisi" in page
     assert study.store.list() == ["report.html", "verdict.json"]
+
+
+def test_the_first_cohort_of_a_tissue_says_that_it_founds_the_baseline(study):
+    first = study(make_verdict("promote"))
+    final, _ = settled(first)
+    said = "This is the first cohort of lung under this name: it becomes the baseline"
+    assert final["reasons"][-1].startswith(said)
+    assert said in first.store.get("report.html").decode()
+    for number, (tissue, founds) in enumerate((("lung", False), ("blood", True))):
+        about = {"run": f"next-{number}", "cohort": f"{number}" * 32}
+        kind = {"tissue": [tissue], "assay": [], "earlier": 0}
+        later = study(make_verdict("keep", champion="m-new") | about | {"baseline": kind})
+        final, _ = settled(later)
+        assert any("first cohort" in reason for reason in final["reasons"]) == founds
 
 
 def test_settling_again_changes_nothing(study):
@@ -140,7 +157,7 @@ def test_nothing_is_promoted_over_a_champion_of_meanwhile(study, tmp_path):
     with_champion(study.workspace, "m-other")
     final, registry = settled(study)
     assert final["model_decision"] == "keep"
-    assert "m-other" in final["reasons"][-1]
+    assert any("m-other" in reason for reason in final["reasons"])
     assert registry.champion()["model"] == "m-other"
 
 

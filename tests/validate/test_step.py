@@ -16,7 +16,7 @@ from levelseq.validate.unintegrated import components, log_cp10k
 
 PARAMS = ValidateParams(pictures=False)
 KEYS = {"schema", "run", "cohort", "normalized", "model", "champion", "data", "model_decision"}
-KEYS |= {"params", "reasons", "gates", "controls", "scores"}
+KEYS |= {"params", "reasons", "gates", "baseline", "controls", "scores"}
 
 
 def judge(at, run, *, normalized="", params=PARAMS, name="study"):
@@ -46,6 +46,9 @@ def test_a_levelled_study_is_released_and_its_model_promoted(verdict):
     assert outcomes["drift.expression"] == "not_evaluated"
     assert len(outcomes) == 10
     assert [c["name"] for c in verdict["controls"]] == ["random_split", "unintegrated", "combat"]
+    assert verdict["baseline"] == {"tissue": [], "assay": [], "earlier": 0}
+    assert gate(verdict, "signature.slope")["metric"] == "1"
+    assert gate(verdict, "mixing.ilisi")["metric"].endswith(verdict["scores"]["scib_metrics"])
     scores = verdict["scores"]
     assert scores["scib_total"] > scores["unintegrated_scib_total"] + 0.05
     assert scores["scib_metrics"].count(".") == 2

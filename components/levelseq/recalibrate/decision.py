@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-__all__ = ["Settlement", "drop", "settle", "shortcomings", "take"]
+__all__ = ["Settlement", "drop", "founded", "settle", "shortcomings", "take"]
 
 Json = dict[str, Any]
 
@@ -83,6 +83,23 @@ def drop(first: Json, challenger: str, found: list[str]) -> Settlement:
     reasons = [*first["reasons"], f"The adapted model was dropped: {', '.join(found)}."]
     final = _final(first, first, "keep", reasons) | {"challenger": challenger}
     return Settlement(final, "drop", baseline=False)
+
+
+def founded(settlement: Settlement, kind: str) -> Settlement:
+    """A settlement that says whether its cohort is the first baseline of its kind.
+
+    Args:
+        settlement: of a cohort whose kind has no other baseline.
+        kind: ` of lung by 10x`, or nothing.
+    """
+    if not settlement.baseline:
+        return settlement
+    sentence = (
+        f"This is the first cohort{kind} under this name: it becomes the baseline that later"
+        " ones are judged against."
+    )
+    reasons = [*settlement.verdict["reasons"], sentence]
+    return replace(settlement, verdict={**settlement.verdict, "reasons": reasons})
 
 
 def _totals(own: Json, other: Json) -> tuple[float | None, float | None]:

@@ -10,9 +10,9 @@ from levelseq.cohort.keys import manifest_json
 from levelseq.errors import BadAddress, Conflict
 from levelseq.progress import stage
 from levelseq.recalibrate.challenge import Challenge, adapted
-from levelseq.recalibrate.decision import Settlement, drop, settle, shortcomings, take
+from levelseq.recalibrate.decision import Settlement, drop, founded, settle, shortcomings, take
 from levelseq.recalibrate.params import RecalibrateParams
-from levelseq.registry import MOVES, Baselines, Registry
+from levelseq.registry import MOVES, Baselines, Kind, Registry, alike
 from levelseq.store import Store, open_store, parent
 from levelseq.validate.report import render, with_verdict
 
@@ -93,15 +93,19 @@ def _decided(
     challenger: Challenger,
     store: Store,
 ) -> Json:
-    settlement = settle(first, champion)
+    settlement, pictures = settle(first, champion), None
     if settlement is None:
         challenge = challenger(params, first, workspace, name)
         found = shortcomings(first, challenge.verdict, params.score_slack)
         if found:
             settlement = drop(first, challenge.verdict["model"], found)
         else:
-            settlement = take(first, challenge.verdict)
-            return _stage(store, settlement, render(settlement.verdict, challenge.pictures))
+            settlement, pictures = take(first, challenge.verdict), challenge.pictures
+    kind = Kind.read(first.get("baseline", {}))
+    if not alike(Baselines(workspace, name).all(), kind, first["cohort"]):
+        settlement = founded(settlement, str(kind))
+    if pictures:
+        return _stage(store, settlement, render(settlement.verdict, pictures))
     page = store.get_versioned(REPORT)
     text = with_verdict(page.content.decode(), settlement.verdict) if page else ""
     return _stage(store, settlement, text)
@@ -156,6 +160,8 @@ def _baseline(verdict: Json) -> Json:
         "run": verdict["run"],
         "model": verdict["model"],
         "normalized": verdict.get("normalized"),
+        **Kind.read(verdict.get("baseline", {})).as_json(),
         "gates": {gate["name"]: gate["value"] for gate in verdict["gates"]},
+        "metrics": {gate["name"]: gate["metric"] for gate in verdict["gates"] if "metric" in gate},
         "scores": verdict["scores"],
     }

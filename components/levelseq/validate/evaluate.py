@@ -9,13 +9,14 @@ from levelseq.cohort import Cohort, Normalized
 from levelseq.errors import BadAddress
 from levelseq.models.saving import read_model_json
 from levelseq.progress import stage
-from levelseq.registry import Baselines, Registry, run_folder
+from levelseq.registry import Baseline, Baselines, Kind, Registry, alike, run_folder, series
 from levelseq.store import join, read_json
 from levelseq.validate import conservation, mixing, scib
 from levelseq.validate.controls import peer_controls, random_split
 from levelseq.validate.drift_evidence import drift_gates
 from levelseq.validate.evidence import Evidence, gather
 from levelseq.validate.gates import Gate, data_decision, model_decision, not_evaluated
+from levelseq.validate.metric_versions import metric_version
 from levelseq.validate.params import ValidateParams
 from levelseq.validate.peers import SCIB_OBSERVATIONS, Peers, measure
 from levelseq.validate.pictures import Pictures
@@ -37,6 +38,8 @@ class Evaluation:
         normalized: key of the levelled values.
         model: the model's key.
         champion: the champion's key, or None.
+        kind: tissues and assays of the cohort; its past is that of cohorts of this kind.
+        earlier: how many earlier cohorts of the kind there are under this name.
         gates: in the order of the report.
         controls: judged like gates; they refuse nothing.
         scores: name -> value; the version of scib-metrics among them.
@@ -51,6 +54,8 @@ class Evaluation:
     normalized: str
     model: str
     champion: str | None
+    kind: Kind
+    earlier: int
     gates: list[Gate]
     controls: list[Gate]
     scores: dict[str, float | str]
@@ -91,6 +96,8 @@ def evaluate(
         *_mixing(evidence, peers),
         *drift_gates(cohort, normalized, model, workspace, name),
     ]
+    kind = Kind.of(cohort)
+    past = alike(Baselines(workspace, name).all(), kind, cohort.fingerprint)
     controls = [random_split(model, cohort, params.seed), *peer_controls(peers)]
     stage("validate", "gates and controls done", gates=len(gates), controls=len(controls))
     scores = _scores(peers)
@@ -109,16 +116,21 @@ def evaluate(
         normalized=str(normalized.manifest["key"]),
         model=key,
         champion=champion["model"] if champion else None,
+        kind=kind,
+        earlier=len(past),
         gates=gates,
         controls=controls,
         scores=scores,
         data=data_decision(gates),
         decision=decision.model,
         reasons=reasons(gates, controls, decision.reason),
-        pictures=portray(
-            params, cohort, normalized, model, evidence, peers, Baselines(workspace, name).all()
-        ),
+        pictures=portray(params, cohort, normalized, model, evidence, peers, _history(gates, past)),
     )
+
+
+def _history(gates: list[Gate], past: list[Baseline]) -> dict[str, list[float]]:
+    """Each gate's comparable values on earlier cohorts, oldest first."""
+    return {gate.name: series(past, gate.name, metric_version(gate.name)) for gate in gates}
 
 
 def _signature(evidence: Evidence, params: ValidateParams) -> list[Gate]:

@@ -14,7 +14,7 @@ import pandas as pd
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from levelseq.cohort import BatchTree, Cohort, Normalized
+from levelseq.cohort import UNKNOWN, BatchTree, Cohort, Normalized
 from levelseq.errors import BadAddress
 from levelseq.validate.pseudobulk import Pseudobulk, Units
 
@@ -22,7 +22,6 @@ __all__ = ["Evidence", "gather", "subsample"]
 
 Text = NDArray[Any]
 
-UNKNOWN = ("", "NA", "NaN", "nan", "None", "unknown")
 # With fewer observations than this each is a sample of its own, as in bulk.
 SAMPLES = 200
 _LEAST_OF_A_BATCH = 50

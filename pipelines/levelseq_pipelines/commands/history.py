@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import argparse
+import json
 from collections.abc import Sequence
 from typing import Any
 
-from levelseq.errors import BadAddress
+from levelseq.errors import BadAddress, BadOption
 from levelseq.store import join
 from levelseq_pipelines.commands.command import Command
 from levelseq_pipelines.options import add_name, add_workspace
 
 __all__ = ["BASELINES", "MODELS"]
+
+_COHORT = ("cohort", "run", "model", "tissue", "assay")
 
 
 def _models_options(parser: argparse.ArgumentParser) -> None:
@@ -53,6 +56,13 @@ def _models(args: argparse.Namespace) -> str | None:
 def _baselines_options(parser: argparse.ArgumentParser) -> None:
     add_workspace(parser)
     add_name(parser)
+    for option, text in (
+        ("tissue", "only cohorts with this tissue"),
+        ("assay", "only cohorts with this assay"),
+        ("gate", "this gate's value on each cohort, and the version of its metric"),
+    ):
+        parser.add_argument(f"--{option}", default="", metavar="NAME", help=text)
+    parser.add_argument("--json", action="store_true", help="print the baselines as a JSON list")
 
 
 def _baselines(args: argparse.Namespace) -> None:
@@ -60,7 +70,35 @@ def _baselines(args: argparse.Namespace) -> None:
 
     _check_known(args)
     rows = Baselines(args.workspace, args.name).all()
-    _print_table(rows, ("cohort", "run", "model"))
+    for role in ("tissue", "assay"):
+        wanted = getattr(args, role)
+        rows = [row for row in rows if not wanted or wanted in row.get(role, [])]
+    if args.gate:
+        rows = _of_gate(rows, args.gate)
+    if args.json:
+        print(json.dumps(rows, ensure_ascii=False, indent=2))
+        return
+    texts = [row | {k: ", ".join(row.get(k, [])) for k in ("tissue", "assay")} for row in rows]
+    _print_table(texts, (*_COHORT, "gate", "value", "metric") if args.gate else _COHORT)
+
+
+def _of_gate(rows: list[dict[str, Any]], gate: str) -> list[dict[str, Any]]:
+    """Baselines as a series of one gate.
+
+    Raises:
+        BadOption: no baseline has the gate.
+    """
+    known = sorted({name for row in rows for name in row["gates"]})
+    if rows and gate not in known:
+        raise BadOption(
+            f"{gate!r} is on no baseline", where="--gate", do=f"one of {', '.join(known)}"
+        )
+    return [
+        {column: row.get(column, "") for column in _COHORT}
+        | {"gate": gate, "value": row["gates"][gate], "metric": row.get("metrics", {}).get(gate)}
+        for row in rows
+        if gate in row["gates"]
+    ]
 
 
 def _check_known(args: argparse.Namespace) -> None:

@@ -114,16 +114,17 @@ def compared_section(compared: Comparison) -> str:
     )
 
 
-def history_section(gates: list[Json], history: dict[str, list[float | None]]) -> str:
+def history_section(gates: list[Json], history: dict[str, list[float]]) -> str:
     """Each gate's value in earlier cohorts and in this run."""
     lead = (
-        '<h2>History</h2><p class="lead">Each gate in earlier cohorts, oldest first, and now.</p>'
+        '<h2>History</h2><p class="lead">Each gate in earlier cohorts of the same tissue and '
+        "assay, oldest first, and now.</p>"
     )
     tracks = []
     for gate in sorted(gates, key=lambda g: not str(g["name"]).startswith("drift")):
         name = str(gate["name"])
         past = history.get(name, [])
-        if any(value is not None for value in past):
+        if past:
             picture = track(name, past, gate["value"], gate["threshold"], gate["outcome"])
             accepted = span(gate["threshold"])
             caption = f"<code>{escape(name)}</code> · {accepted} {_chip(gate['outcome'])}"
@@ -132,7 +133,10 @@ def history_section(gates: list[Json], history: dict[str, list[float | None]]) -
                 f"<figcaption>{caption}</figcaption></figure>"
             )
     if not tracks:
-        return f"{lead}<p>There is no earlier cohort under this name: this run has no history.</p>"
+        nothing = (
+            "There is no earlier cohort of this kind under this name: this run has no history."
+        )
+        return f"{lead}<p>{nothing}</p>"
     return f'{lead}<div class="history">{"".join(tracks)}</div>'
 
 

@@ -12,6 +12,7 @@ from levelseq.progress import stage
 from levelseq.registry import Baseline, Baselines, Kind, Registry, alike, run_folder, series
 from levelseq.store import join, read_json
 from levelseq.validate import conservation, mixing, scib
+from levelseq.validate.control_chart import Chart, control_chart
 from levelseq.validate.controls import peer_controls, random_split
 from levelseq.validate.drift_evidence import drift_gates
 from levelseq.validate.evidence import Evidence, gather
@@ -41,6 +42,7 @@ class Evaluation:
         kind: tissues and assays of the cohort; its past is that of cohorts of this kind.
         earlier: how many earlier cohorts of the kind there are under this name.
         gates: in the order of the report.
+        charts: each gate against its own past; they refuse nothing.
         controls: judged like gates; they refuse nothing.
         scores: name -> value; the version of scib-metrics among them.
         data: release or refuse.
@@ -57,6 +59,7 @@ class Evaluation:
     kind: Kind
     earlier: int
     gates: list[Gate]
+    charts: list[Chart]
     controls: list[Gate]
     scores: dict[str, float | str]
     data: str
@@ -98,6 +101,8 @@ def evaluate(
     ]
     kind = Kind.of(cohort)
     past = alike(Baselines(workspace, name).all(), kind, cohort.fingerprint)
+    history = _history(gates, past)
+    charts = [control_chart(g.name, history[g.name], g.value, g.threshold) for g in gates]
     controls = [random_split(model, cohort, params.seed), *peer_controls(peers)]
     stage("validate", "gates and controls done", gates=len(gates), controls=len(controls))
     scores = _scores(peers)
@@ -119,12 +124,13 @@ def evaluate(
         kind=kind,
         earlier=len(past),
         gates=gates,
+        charts=charts,
         controls=controls,
         scores=scores,
         data=data_decision(gates),
         decision=decision.model,
-        reasons=reasons(gates, controls, decision.reason),
-        pictures=portray(params, cohort, normalized, model, evidence, peers, _history(gates, past)),
+        reasons=reasons(gates, controls, charts, decision.reason),
+        pictures=portray(params, cohort, normalized, model, evidence, peers, history),
     )
 
 

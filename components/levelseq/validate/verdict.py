@@ -35,6 +35,7 @@ def as_verdict(evaluation: Evaluation, run: str) -> dict[str, Any]:
         "gates": [
             gate.as_json() | {"metric": metric_version(gate.name)} for gate in evaluation.gates
         ],
+        "charts": [chart.as_json() for chart in evaluation.charts],
         "baseline": evaluation.kind.as_json() | {"earlier": evaluation.earlier},
         "controls": [gate.as_json() for gate in evaluation.controls],
         "scores": {

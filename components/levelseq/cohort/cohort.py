@@ -85,7 +85,7 @@ class Cohort(_Sharded):
         return list(self.manifest["batch_tree"])
 
     def role(self, name: str) -> str | None:
-        """The column that plays a role: label, donor, condition, tissue, assay or date."""
+        """The column that plays a role: label, donor, condition, tissue, assay, date or control."""
         column: str | None = self.manifest["roles"].get(name)
         return column
 

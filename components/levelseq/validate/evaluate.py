@@ -23,6 +23,7 @@ from levelseq.validate.peers import SCIB_OBSERVATIONS, Peers, measure
 from levelseq.validate.pictures import Pictures
 from levelseq.validate.portrait import portray
 from levelseq.validate.reasons import reasons
+from levelseq.validate.reference_evidence import reference_gates
 from levelseq.validate.signature import NAMES as SIGNATURE
 from levelseq.validate.signature import SignatureLimits, compare, signature_gates
 
@@ -94,6 +95,7 @@ def evaluate(
     peers = measure(evidence, params.seed)
     stage("validate", "embeddings measured", observations=len(evidence.batch_C))
     gates = [
+        *reference_gates(cohort, normalized),
         *_signature(evidence, params),
         *_conservation(evidence, peers, params),
         *_mixing(evidence, peers),

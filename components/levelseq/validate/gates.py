@@ -1,7 +1,8 @@
 """Gates: a measured value, what is accepted, an outcome and the reason; and what follows from them.
 
 a gate of                         fails              warns
-mixing, conservation, signature   data are refused   named in the reasons
+mixing, conservation, signature,
+reference                         data are refused   named in the reasons
 drift                             champion is
                                   recalibrated       named in the reasons
 
@@ -37,8 +38,8 @@ Outcome = Literal["pass", "warn", "fail", "not_evaluated"]
 Range = tuple[float | None, float | None]
 
 # Families that can refuse the data, the gravest first; drift judges the model.
-FAMILIES = ("signature", "conservation", "mixing", "drift")
-REFUSING = ("signature", "conservation", "mixing")
+FAMILIES = ("reference", "signature", "conservation", "mixing", "drift")
+REFUSING = ("reference", "signature", "conservation", "mixing")
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,7 @@ class Gate:
 
     @property
     def family(self) -> str:
-        """`mixing`, `conservation`, `signature` or `drift`."""
+        """`reference`, `mixing`, `conservation`, `signature` or `drift`."""
         return self.name.partition(".")[0]
 
     def as_json(self) -> dict[str, Any]:

@@ -72,10 +72,12 @@ def shortcomings(first: Json, challenger: Json, slack: float) -> list[str]:
 
 
 def take(first: Json, challenger: Json) -> Settlement:
-    """The challenger becomes the champion and its verdict the final one."""
+    """The challenger becomes the champion and its verdict the final one, the old values kept."""
     reason = f"Recalibrated: the adapted model passes and replaces {first['champion']}."
     reasons = [*challenger["reasons"], reason]
-    return Settlement(_final(first, challenger, "promote", reasons), "recalibrate", baseline=True)
+    final = _final(first, challenger, "promote", reasons)
+    final["champion_gates"] = {gate["name"]: gate["value"] for gate in first["gates"]}
+    return Settlement(final, "recalibrate", baseline=True)
 
 
 def drop(first: Json, challenger: str, found: list[str]) -> Settlement:

@@ -2,6 +2,7 @@
 
 from levelseq.registry.baselines import Baseline, Baselines, alike, series
 from levelseq.registry.champion import Registry, describe
+from levelseq.registry.change_record import as_markdown, change_record
 from levelseq.registry.kind import Kind
 from levelseq.registry.log import MOVES, DecisionLog
 from levelseq.registry.runs import run_folder, run_id
@@ -14,6 +15,8 @@ __all__ = [
     "Kind",
     "Registry",
     "alike",
+    "as_markdown",
+    "change_record",
     "describe",
     "run_folder",
     "run_id",

@@ -21,27 +21,40 @@ def _models_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "action",
         nargs="?",
-        choices=("list", "log", "rollback"),
+        choices=("list", "log", "rollback", "change-record"),
         default="list",
-        help="list the models, print the decision log, or bring the last champion back "
-        "(default: list)",
+        help="list the models, print the decision log, bring the last champion back, or print "
+        "what changed with a decision, by which protocol and to what effect (default: list)",
     )
     parser.add_argument(
         "--reason", default="asked for", metavar="TEXT", help="why, for the log of a rollback"
     )
+    parser.add_argument(
+        "--entry",
+        type=int,
+        default=0,
+        metavar="N",
+        help="the log entry of a change record (default: the last)",
+    )
+    parser.add_argument("--json", action="store_true", help="print a change record as JSON")
     add_workspace(parser)
     add_name(parser)
 
 
 def _models(args: argparse.Namespace) -> str | None:
-    from levelseq.registry import Registry, describe
+    from levelseq.registry import Registry, as_markdown, change_record, describe
 
     registry = Registry(args.workspace, args.name)
     if args.action == "rollback":
         registry.rollback(args.reason)
         return join(args.workspace, "registry", args.name, "champion.json")
     _check_known(args)
-    if args.action == "log":
+    if args.action == "change-record":
+        record = change_record(args.workspace, args.name, args.entry)
+        print(
+            json.dumps(record, ensure_ascii=False, indent=2) if args.json else as_markdown(record)
+        )
+    elif args.action == "log":
         rows = [entry | {"reasons": "; ".join(entry["reasons"])} for entry in registry.log()]
         _print_table(rows, ("number", "time", "action", "model", "run", "reasons"))
     else:

@@ -5,6 +5,7 @@ from settling import COHORT, Challenger, Study, make_verdict
 
 from levelseq.errors import BadAddress, Refused
 from levelseq.recalibrate import enforce, step
+from levelseq.recalibrate.challenge import Rung
 from levelseq.recalibrate.params import RecalibrateParams
 from levelseq.registry import Baselines, Registry
 from levelseq.store import Store, join
@@ -18,8 +19,8 @@ def study(tmp_path):
 
 
 def settled(study, challenger=None):
-    challenger = challenger or Challenger(None)
-    assert step.run(PARAMS, study.verdict, study.workspace, "study", challenger) == study.verdict
+    ladder = challenger if isinstance(challenger, list) else [Rung("adapters", challenger)]
+    assert step.run(PARAMS, study.verdict, study.workspace, "study", ladder) == study.verdict
     return study.final(), Registry(study.workspace, "study")
 
 
@@ -125,6 +126,46 @@ def test_recalibrate_promotes_a_challenger_that_mends_the_drift(study, tmp_path)
     (baseline,) = Baselines(study.workspace, "study").all()
     assert baseline["model"] == "m-adapted"
     assert "Recalibrated model promoted" in study.store.get("report.html").decode()
+
+
+def test_the_ladder_is_climbed_until_a_challenger_passes(study, tmp_path):
+    with_champion(str(tmp_path / "w"))
+    study = study(drifted())
+    cheap = Challenger(make_verdict("keep", model="m-cheap", drift="fail", total=0.75))
+    dear = Challenger(make_verdict("keep", model="m-dear", total=0.75))
+    dearest = Challenger(make_verdict("keep", model="m-dearest", total=0.9))
+    ladder = [
+        Rung("adapters", cheap),
+        Rung("surgery", lambda *given: None, "only for patients"),
+        Rung("fine-tuning", dear),
+        Rung("training", dearest),
+    ]
+    final, registry = settled(study, ladder)
+    assert registry.champion()["model"] == "m-dear"
+    assert (cheap.made, dear.made, dearest.made) == (1, 1, 0)
+    tried = [
+        {"rung": "adapters", "model": "m-cheap", "because": ["its drift.latent fails"]},
+        {"rung": "surgery", "model": None, "because": ["only for patients"]},
+        {"rung": "fine-tuning", "model": "m-dear", "because": []},
+    ]
+    assert final["tried"] == registry.log()[-1]["tried"] == tried
+    assert final["champion_gates"]["drift.latent"] == 0.3
+    assert any(r.startswith("Recalibrated by fine-tuning") for r in final["reasons"])
+
+
+def test_every_challenger_that_fell_short_is_in_the_log(study, tmp_path):
+    with_champion(str(tmp_path / "w"))
+    study = study(drifted())
+    worse = [
+        Challenger(make_verdict("keep", model=model, drift="fail", total=0.75))
+        for model in ("m-1", "m-2")
+    ]
+    final, registry = settled(study, [Rung("adapters", worse[0]), Rung("fine-tuning", worse[1])])
+    assert registry.champion()["model"] == "m-old"
+    assert (final["model"], final["challenger"]) == ("m-old", "m-2")
+    (entry,) = [entry for entry in registry.log() if entry["action"] == "drop"]
+    assert [t["model"] for t in entry["tried"]] == ["m-1", "m-2"]
+    assert sum("its drift.latent fails" in reason for reason in final["reasons"]) == 2
 
 
 @pytest.mark.parametrize(

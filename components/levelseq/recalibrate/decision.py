@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
-__all__ = ["Settlement", "drop", "founded", "settle", "shortcomings", "take"]
+__all__ = ["Settlement", "Tried", "drop", "founded", "settle", "shortcomings", "take"]
 
 Json = dict[str, Any]
+# {"rung": name, "model": key or None, "because": why it fell short, empty for the one taken}
+Tried = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -71,20 +73,27 @@ def shortcomings(first: Json, challenger: Json, slack: float) -> list[str]:
     return found
 
 
-def take(first: Json, challenger: Json) -> Settlement:
+def take(first: Json, challenger: Json, tried: list[Tried]) -> Settlement:
     """The challenger becomes the champion and its verdict the final one, the old values kept."""
-    reason = f"Recalibrated: the adapted model passes and replaces {first['champion']}."
+    way = tried[-1]["rung"]
+    reason = f"Recalibrated by {way}: the model passes and replaces {first['champion']}."
     reasons = [*challenger["reasons"], reason]
     final = _final(first, challenger, "promote", reasons)
     final["champion_gates"] = {gate["name"]: gate["value"] for gate in first["gates"]}
-    return Settlement(final, "recalibrate", baseline=True)
+    return Settlement(final | {"tried": tried}, "recalibrate", baseline=True)
 
 
-def drop(first: Json, challenger: str, found: list[str]) -> Settlement:
-    """The champion stays; a cohort that it does not fit is no baseline."""
-    reasons = [*first["reasons"], f"The adapted model was dropped: {', '.join(found)}."]
-    final = _final(first, first, "keep", reasons) | {"challenger": challenger}
-    return Settlement(final, "drop", baseline=False)
+def drop(first: Json, tried: list[Tried]) -> Settlement:
+    """The champion stays; a cohort that it does not fit is no baseline.
+
+    Args:
+        first: the first verdict.
+        tried: every challenger, in order; each fell short.
+    """
+    dropped = [f"By {t['rung']}: dropped, {', '.join(t['because'])}." for t in tried]
+    final = _final(first, first, "keep", [*first["reasons"], *dropped])
+    last = next(t["model"] for t in reversed(tried) if t["model"])
+    return Settlement(final | {"challenger": last, "tried": tried}, "drop", baseline=False)
 
 
 def founded(settlement: Settlement, kind: str) -> Settlement:

@@ -149,7 +149,8 @@ def as_markdown(record: Json) -> str:
     lines = [
         f"# Change record {entry['number']} of {record['name']}: {entry['action']}",
         "",
-        f"Run {entry['run']}, {entry['time']}; the entry before has SHA-256 {_text(entry['previous'])}.",
+        f"Run {entry['run']}, {entry['time']}; SHA-256 of the entry before: "
+        f"{_text(entry['previous'])}.",
         "",
         "## What changed",
         "",

@@ -9,6 +9,7 @@ import scipy.sparse as sp
 import torch
 from torch import Tensor
 
+from levelseq.cohort.joint_counts import JointCounts
 from levelseq.cohort.loader import GeneCounts
 from levelseq.models.networks import Minibatch
 from levelseq.models.sparse_minibatches import Paths, SparseMinibatch, drawn
@@ -27,7 +28,9 @@ def device() -> torch.device:
 class CohortMinibatches:
     """The tensors of a cohort's observations for one gene space and tree."""
 
-    def __init__(self, counts: GeneCounts, node_SL: Any, mean_scaled_G: Any | None = None) -> None:
+    def __init__(
+        self, counts: GeneCounts | JointCounts, node_SL: Any, mean_scaled_G: Any | None = None
+    ) -> None:
         self._counts = counts
         self._nodes = torch.as_tensor(node_SL)
         self._fill = torch.as_tensor(mean_scaled_G) if mean_scaled_G is not None else None

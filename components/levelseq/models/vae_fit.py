@@ -22,7 +22,7 @@ from levelseq.models.processes import ALONE, Processes
 from levelseq.models.threads import with_helper
 from levelseq.models.training import Checkpoints, Progress, TrainingPlan, train_network
 
-__all__ = ["VaeSettings", "fit_vae", "plan_latent", "plan_training"]
+__all__ = ["VaeSettings", "anchored", "fit_place", "fit_vae", "plan_latent", "plan_training"]
 
 CELLS_SEEN = 150_000
 EPOCHS = (10, 60)
@@ -127,26 +127,62 @@ def fit_vae(
             return None
         mean_scaled = _mean_scaled(minibatches, len(obs), len(space.variable))
         chosen = Anchors.choose(len(obs), plan.seed)
-        latent = np.concatenate(
-            [encoded(network, minibatches, part)[1].cpu().numpy() for part in blocks(chosen)]
-        )
-        place = Embedding.fit(
-            latent,
-            nodes[chosen],
-            network.n_nodes,
-            plan.seed,
-            None if label_S is None else label_S[chosen],
-        )
+        place = fit_place(network, minibatches, nodes, chosen, plan.seed, label_S)
         unanchored = VaeModel(network, space, tree, Anchors.none(), mean_scaled, place)
-        noise = _noise(unanchored, minibatches, chosen, plan.seed)
         leaf = tree.leaf_codes(obs)[chosen]
-        anchors = Anchors.of(latent, unanchored.embed(minibatches, chosen), leaf, noise)
+        model = anchored(unanchored, minibatches, chosen, leaf, plan.seed)
     metrics = {
         "steps": progress.step,
         "best_step": progress.best_step,
         "held_out_loss": [round(loss, 4) for loss in progress.held_out_losses],
     }
-    return replace(unanchored, anchors=anchors), metrics
+    return model, metrics
+
+
+def fit_place(
+    network: ConditionalVAE,
+    minibatches: CohortMinibatches,
+    node_SL: Any,
+    cells: Any,
+    seed: int,
+    label_S: Any | None = None,
+) -> Embedding:
+    """The levelled embedding of some cells' latent states.
+
+    Args:
+        network: trained.
+        minibatches: the cells' tensors.
+        node_SL: (observations, levels) numbers of their nodes.
+        cells: numbers of the observations to fit it to.
+        seed: of the fit.
+        label_S: labels that shape the metric, -1 where unknown.
+    """
+    label_C = None if label_S is None else label_S[cells]
+    latent = _latent(network, minibatches, cells)
+    return Embedding.fit(latent, node_SL[cells], network.n_nodes, seed, label_C)
+
+
+def anchored(
+    model: VaeModel, minibatches: CohortMinibatches, cells: Any, leaf: Any, seed: int
+) -> VaeModel:
+    """A model with some cells as its anchors.
+
+    Args:
+        model: with its embedding.
+        minibatches: the cells' tensors.
+        cells: numbers of the observations.
+        leaf: number of each one's leaf.
+        seed: of the draws that tell a place's noise.
+    """
+    noise = _noise(model, minibatches, cells, seed)
+    latent = _latent(model.network, minibatches, cells)
+    anchors = Anchors.of(latent, model.embed(minibatches, cells), leaf, noise)
+    return replace(model, anchors=anchors)
+
+
+def _latent(network: ConditionalVAE, minibatches: CohortMinibatches, cells: Any) -> Any:
+    parts = [encoded(network, minibatches, part)[1].cpu().numpy() for part in blocks(cells)]
+    return np.concatenate(parts)
 
 
 def _trained(

@@ -11,7 +11,7 @@ from levelseq.recalibrate.params import RecalibrateParams
 from levelseq.store import join, read_json
 from levelseq.validate.pictures import Pictures
 
-__all__ = ["LADDER", "Challenge", "Rung", "adapted"]
+__all__ = ["LADDER", "Challenge", "Rung", "adapted", "fine_tuned"]
 
 Json = dict[str, Any]
 
@@ -58,6 +58,20 @@ def adapted(params: RecalibrateParams, first: Json, workspace: str, name: str) -
     return _judged(adapt_model(champion, cohort, workspace), first, workspace, name)
 
 
+def fine_tuned(
+    params: RecalibrateParams, first: Json, workspace: str, name: str
+) -> Challenge | None:
+    """The champion trained on with the cohort's cells and a replay of its own, judged alike.
+
+    None for a classical champion, or one whose training cohort is gone. Arguments as `adapted`.
+    """
+    from levelseq.models.fine_tune import fine_tune_model
+
+    cohort = join(workspace, "cohorts", first["cohort"])
+    model = fine_tune_model(join(workspace, "models", first["model"]), cohort, workspace)
+    return _judged(model, first, workspace, name) if model else None
+
+
 def _judged(model: str, first: Json, workspace: str, name: str) -> Challenge:
     """A challenger mapped and judged as the champion was."""
     from levelseq.models.mapping import map_cohort
@@ -95,4 +109,7 @@ def _reference(values: Normalized, champion: str) -> str:
 
 
 # The cheapest first. Training anew is `normalize_cohort` on old and new deposits together.
-LADDER = (Rung("adapters", adapted),)
+LADDER = (
+    Rung("adapters", adapted),
+    Rung("fine-tuning", fine_tuned, "it takes a VAE and the cohort that it was trained on"),
+)

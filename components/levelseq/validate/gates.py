@@ -13,6 +13,12 @@ some        the champion              fails                        recalibrated
 some        the champion              passes                       kept
 some        another one     release            not below champion  promoted
 some        another one     otherwise                              not taken (keep)
+
+A champion is recalibrated by challengers, the cheapest first: adapters for the new leaves, then
+fine-tuning with replay. The first is promoted whose data are released, none of whose gates fails,
+for which every gate that failed was evaluated, and whose total is at most `score_slack` below the
+champion's; those before it, and all when none is, are dropped, each with its reasons in the log.
+Control charts warn; they decide nothing.
 """
 
 from __future__ import annotations

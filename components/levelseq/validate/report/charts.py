@@ -80,19 +80,25 @@ def track(
         for v, kind in zip(limits, _LIMITS)
     ]
     shown = [(x(i), y(v), i) for i, v in enumerate(values) if v is not None and _finite(v)]
-    for (x1, y1, _), (x2, y2, _) in pairwise(shown):
-        parts.append(
-            f'<line class="step" x1="{x1:.2f}%" y1="{y1:.1f}" x2="{x2:.2f}%" y2="{y2:.1f}"/>'
-        )
-    for at, v, i in shown:
-        kind, radius = ("value", 7) if i == len(past) else ("past", 3.5)
-        parts.append(f'<circle class="{kind}" cx="{at:.2f}%" cy="{v:.1f}" r="{radius}"/>')
+    parts += _walk(shown, len(past))
     parts.append(f'<text x="0" y="{height}">{len(past)} earlier</text>')
     parts.append(f'<text x="100%" y="{height}" text-anchor="end">this run: {number(now)}</text>')
     figures = ", ".join(number(v) for v in past)
     spread = f", 2 SD {number(limits[1])} to {number(limits[3])}" if limits else ""
     says = f"{name}: earlier {figures}; this run {number(now)}, {span(threshold)}{spread}"
     return _svg("track", height + 4, says, parts, f"is-{outcome}")
+
+
+def _walk(shown: list[tuple[float, float, int]], now: int) -> list[str]:
+    """Places of runs joined by lines, the present run's the larger dot."""
+    parts = [
+        f'<line class="step" x1="{x1:.2f}%" y1="{y1:.1f}" x2="{x2:.2f}%" y2="{y2:.1f}"/>'
+        for (x1, y1, _), (x2, y2, _) in pairwise(shown)
+    ]
+    for x, y, run in shown:
+        kind, radius = ("value", 7) if run == now else ("past", 3.5)
+        parts.append(f'<circle class="{kind}" cx="{x:.2f}%" cy="{y:.1f}" r="{radius}"/>')
+    return parts
 
 
 class _Axis:

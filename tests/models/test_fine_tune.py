@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from levelseq.cohort import open_cohort
 from levelseq.cohort.loader import GeneCounts
+from levelseq.models.anchors_moved import anchors_moved
 from levelseq.models.conditional_vae import VaeModel
 from levelseq.models.expectation import gene_shifts
 from levelseq.models.fine_tune import fine_tune_model
@@ -55,6 +58,17 @@ def test_the_drift_is_gone(trained: Trained, tuned: str) -> None:
 def test_replay_keeps_the_likelihood_of_the_old_cells(trained: Trained, tuned: str) -> None:
     before, after = (loss_of(model, trained.cohort) for model in (trained.model, tuned))
     assert after < before + 0.01 * abs(before)
+
+
+def test_how_far_the_anchors_values_move_is_told(trained: Trained, tuned: str) -> None:
+    old, new = load_model(trained.model), load_model(tuned)
+    assert isinstance(old, VaeModel)
+    assert isinstance(new, VaeModel)
+    assert anchors_moved(old, old) == 0
+    moved = anchors_moved(old, new)
+    assert read_metrics(tuned)["anchors_moved"] == pytest.approx(moved, rel=1e-4)
+    shuffled = replace(new, anchors=replace(new.anchors, latent=new.anchors.latent[::-1].copy()))
+    assert 0 < moved < 0.7 * anchors_moved(old, shuffled)
 
 
 def test_a_second_time_is_the_first(trained: Trained, tuned: str) -> None:

@@ -52,6 +52,7 @@ def workspace(tmp_path):
     store.put("runs/r1/verdict.json", manifest_json(verdict("r1", "m1", 0.5)))
     final = verdict("r2", "m2", 0.7, champion_gates={"mixing.ilisi": 0.2})
     store.put("runs/r2/verdict.json", manifest_json(final))
+    store.put("models/m2/metrics.json", manifest_json({"anchors_moved": 0.04}))
     registry = Registry(place, "study")
     registry.promote("m1", "r1", ["First."])
     entry = {"action": "recalibrate", "model": "m2", "run": "r2", "reasons": ["It drifted."]}
@@ -71,6 +72,7 @@ def test_a_recalibration_tells_modification_protocol_and_impact(workspace):
     assert record["protocol"]["gates"][0]["threshold"] == [0.35, None]
     impact = record["impact"]
     assert impact["reasons"] == ["It drifted."]
+    assert impact["anchors_moved"] == 0.04
     assert impact["before_on"] == COHORTS["m2"], "the old champion was judged on the same cohort"
     assert impact["gates"] == [
         {"name": "mixing.ilisi", "before": 0.2, "after": 0.7, "outcome": "pass"}

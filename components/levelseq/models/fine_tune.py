@@ -18,6 +18,7 @@ from levelseq.cohort.loader import GeneCounts
 from levelseq.errors import BadAddress
 from levelseq.models.adapt import adapt_vae
 from levelseq.models.anchors import Anchors
+from levelseq.models.anchors_moved import anchors_moved
 from levelseq.models.conditional_vae import VaeModel
 from levelseq.models.history import unseen_history
 from levelseq.models.label_fit import with_labels
@@ -87,7 +88,7 @@ def fine_tune(
         seed: of the model's training, which chose the anchors.
 
     Returns:
-        The model, and its metrics: steps, best step, held-out losses, cells replayed.
+        The model, and its metrics: steps, held-out losses, cells replayed, the anchors' move.
     """
     adapted = adapt_vae(model, new, new.obs())
     network = copy.deepcopy(adapted.network).to(device())
@@ -111,7 +112,8 @@ def fine_tune(
         "replayed": len(replayed),
         "reasons": [f"fine-tuned on {len(fresh)} new cells with {len(replayed)} replayed"],
     }
-    return anchored(tuned, minibatches, np.arange(len(replayed)), leaf, seed), metrics
+    tuned = anchored(tuned, minibatches, np.arange(len(replayed)), leaf, seed)
+    return tuned, metrics | {"anchors_moved": float(f"{anchors_moved(model, tuned):.6g}")}
 
 
 def _plan(n_cells: int, learning_rate: float, seed: int) -> TrainingPlan:

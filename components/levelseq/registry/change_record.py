@@ -95,6 +95,9 @@ def _impact(workspace: str, entries: list[Entry], entry: Entry, verdict: Json) -
         "model_decision": verdict.get("model_decision"),
         "reasons": entry["reasons"],
         "before_on": cohort,
+        "anchors_moved": _read(join(workspace, "models", entry["model"], "metrics.json")).get(
+            "anchors_moved"
+        ),
         "gates": [
             {
                 "name": gate["name"],
@@ -166,6 +169,8 @@ def as_markdown(record: Json) -> str:
         "",
         f"- data: {_text(impact['data'])}, model: {_text(impact['model_decision'])}",
         f"- before: the earlier champion on cohort {_text(impact['before_on'])}",
+        f"- anchor cells' values move by (root mean square, log1p CPM): "
+        f"{_text(impact['anchors_moved'])}",
         *(f"- {reason}" for reason in impact["reasons"]),
         "",
         "| gate | accepted | before | after | outcome |",

@@ -14,7 +14,18 @@ from levelseq_pipelines.scheduling import FULL, GPU, SMALL, schedule
 
 __all__ = ["PIPELINES", "choices_of", "map_new_data", "normalize_cohort", "study_of"]
 
-_STUDY = ("batch", "label", "condition", "donor", "tissue", "assay", "date", "keep", "genes")
+_STUDY = (
+    "batch",
+    "label",
+    "condition",
+    "donor",
+    "tissue",
+    "assay",
+    "date",
+    "control",
+    "keep",
+    "genes",
+)
 _MAPPING = ("output_genes", "reference_batch", "interval", "most_unsupported")
 _CHOICES = {
     "normalize_cohort": ("method", "model_class", "seed", *_MAPPING),
@@ -98,6 +109,7 @@ def normalize_cohort(
     tissue: str = "",
     assay: str = "",
     date: str = "",
+    control: str = "",
     keep: list = [],
     genes: str = "",
     method: str = "log1p_cpm",
@@ -147,6 +159,7 @@ def map_new_data(
     tissue: str = "",
     assay: str = "",
     date: str = "",
+    control: str = "",
     keep: list = [],
     genes: str = "",
     output_genes: str = "variable",

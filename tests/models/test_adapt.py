@@ -9,7 +9,7 @@ from levelseq.cohort import open_cohort
 from levelseq.models.adapt import adapt_model, false_correction
 from levelseq.models.conditional_vae import VaeModel
 from levelseq.models.expectation import gene_shifts
-from levelseq.models.saving import load_model, read_model_json
+from levelseq.models.saving import load_model, read_metrics, read_model_json
 from levelseq.validate.drift import Prototypes, latent_shift
 
 from .conftest import Trained
@@ -24,6 +24,7 @@ def test_old_weights_stay_and_the_parent_is_named(trained: Trained, adapted: str
     old, new = load_model(trained.model), load_model(adapted)
     assert isinstance(old, VaeModel)
     assert isinstance(new, VaeModel)
+    assert read_metrics(adapted)["anchors_moved"] == 0
     assert read_model_json(adapted)["parent"] == read_model_json(trained.model)["key"]
     assert new.tree.leaves[: len(old.tree.leaves)] == old.tree.leaves
     assert len(new.tree.leaves) == len(old.tree.leaves) + 1

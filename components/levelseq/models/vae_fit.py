@@ -26,7 +26,7 @@ from levelseq.models.training import Checkpoints, Progress, TrainingPlan, train_
 from levelseq.models.tree_paths import NodeCounts
 from levelseq.models.vae_settings import VaeSettings
 
-__all__ = ["fit_vae"]
+__all__ = ["anchored", "fit_place", "fit_vae"]
 
 
 def fit_vae(
@@ -70,10 +70,11 @@ def fit_vae(
         if not processes.first:
             return None
         mean_scaled = _mean_scaled(minibatches, len(nodes), network.n_genes)
-        place = _place(network, minibatches, tree, nodes, plan.seed, label_S)
+        chosen = Anchors.choose(len(nodes), plan.seed)
+        place = fit_place(network, minibatches, tree, nodes, chosen, plan.seed, label_S)
         model = kind(network, space, tree, Anchors.none(), mean_scaled, place)
-        leaf = tree.leaf_codes(obs)
-        model = replace(model, anchors=_anchors(model, minibatches, leaf, plan.seed))
+        leaf = tree.leaf_codes(obs)[chosen]
+        model = anchored(model, minibatches, chosen, leaf, plan.seed)
     metrics = {
         "steps": progress.step,
         "best_step": progress.best_step,
@@ -97,30 +98,47 @@ def _augmentation(
     )
 
 
-def _place(
+def fit_place(
     network: ConditionalVAE,
     minibatches: CohortMinibatches,
     tree: BatchTree,
     node_SL: Any,
+    cells: Any,
     seed: int,
-    label_S: Any | None,
+    label_S: Any | None = None,
 ) -> Embedding:
-    """The embedding that the trained network's latent states get."""
-    chosen = Anchors.choose(len(node_SL), seed)
-    return Embedding.fit(
-        latent_states(network, minibatches, chosen),
-        node_SL[chosen],
-        NodeCounts.of_tree(tree),
-        seed,
-        None if label_S is None else label_S[chosen],
-    )
+    """The levelled embedding of some cells' latent states.
+
+    Args:
+        network: trained.
+        minibatches: the cells' tensors.
+        tree: the model's.
+        node_SL: (observations, levels) numbers of their nodes.
+        cells: numbers of the observations to fit it to.
+        seed: of the fit.
+        label_S: labels that shape the metric, -1 where unknown.
+    """
+    label_C = None if label_S is None else label_S[cells]
+    latent = latent_states(network, minibatches, cells)
+    return Embedding.fit(latent, node_SL[cells], NodeCounts.of_tree(tree), seed, label_C)
 
 
-def _anchors(model: VaeModel, minibatches: CohortMinibatches, leaf_S: Any, seed: int) -> Anchors:
-    chosen = Anchors.choose(len(leaf_S), seed)
-    noise = _noise(model, minibatches, chosen, seed)
-    latent, embedding = (way(minibatches, chosen) for way in (model.latent, model.embed))
-    return Anchors.of(latent, embedding, leaf_S[chosen], noise)
+def anchored(
+    model: VaeModel, minibatches: CohortMinibatches, cells: Any, leaf: Any, seed: int
+) -> VaeModel:
+    """A model with some cells as its anchors.
+
+    Args:
+        model: with its embedding.
+        minibatches: the cells' tensors.
+        cells: numbers of the observations.
+        leaf: number of each one's leaf.
+        seed: of the draws that tell a place's noise.
+    """
+    noise = _noise(model, minibatches, cells, seed)
+    latent = model.latent(minibatches, cells)
+    anchors = Anchors.of(latent, model.embed(minibatches, cells), leaf, noise)
+    return replace(model, anchors=anchors)
 
 
 def _trained(

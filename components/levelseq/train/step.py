@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from levelseq.cohort import (
+    UNKNOWN,
     BatchTree,
     Cohort,
     Normalized,
@@ -40,7 +41,6 @@ from levelseq.normalize.state import read_state
 from levelseq.progress import notice, stage
 from levelseq.store import Store, join, open_store
 from levelseq.train.params import TrainParams
-from levelseq.validate.evidence import UNKNOWN
 
 __all__ = ["run"]
 

@@ -9,19 +9,22 @@ from levelseq.cohort import Cohort, Normalized
 from levelseq.errors import BadAddress
 from levelseq.models.saving import read_model_json
 from levelseq.progress import stage
-from levelseq.registry import Baselines, Registry, run_folder
+from levelseq.registry import Baseline, Baselines, Kind, Registry, alike, run_folder, series
 from levelseq.store import join, read_json
 from levelseq.validate import conservation, mixing, scib
 from levelseq.validate.adversarial import hardened
+from levelseq.validate.control_chart import Chart, control_chart
 from levelseq.validate.controls import peer_controls, random_split
 from levelseq.validate.drift_evidence import drift_gates
 from levelseq.validate.evidence import Evidence, gather
 from levelseq.validate.gates import Gate, data_decision, model_decision, not_evaluated
+from levelseq.validate.metric_versions import metric_version
 from levelseq.validate.params import ValidateParams
 from levelseq.validate.peers import SCIB_OBSERVATIONS, Peers, measure
 from levelseq.validate.pictures import Pictures
 from levelseq.validate.portrait import portray
 from levelseq.validate.reasons import reasons
+from levelseq.validate.reference_evidence import reference_gates
 from levelseq.validate.signature import NAMES as SIGNATURE
 from levelseq.validate.signature import SignatureLimits, compare, signature_gates
 
@@ -38,7 +41,10 @@ class Evaluation:
         normalized: key of the levelled values.
         model: the model's key.
         champion: the champion's key, or None.
+        kind: tissues and assays of the cohort; its past is that of cohorts of this kind.
+        earlier: how many earlier cohorts of the kind there are under this name.
         gates: in the order of the report.
+        charts: each gate against its own past; they refuse nothing.
         controls: judged like gates; they refuse nothing.
         scores: name -> value; the version of scib-metrics among them.
         data: release or refuse.
@@ -52,7 +58,10 @@ class Evaluation:
     normalized: str
     model: str
     champion: str | None
+    kind: Kind
+    earlier: int
     gates: list[Gate]
+    charts: list[Chart]
     controls: list[Gate]
     scores: dict[str, float | str]
     data: str
@@ -88,12 +97,17 @@ def evaluate(
     peers = measure(evidence, params.seed)
     stage("validate", "embeddings measured", observations=len(evidence.batch_C))
     gates = [
+        *reference_gates(cohort, normalized),
         *_signature(evidence, params),
         *_conservation(evidence, peers, params),
         *_mixing(evidence, peers),
         *drift_gates(cohort, normalized, model, workspace, name),
     ]
     gates = hardened(gates, manifest["class"])
+    kind = Kind.of(cohort)
+    past = alike(Baselines(workspace, name).all(), kind, cohort.fingerprint)
+    history = _history(gates, past)
+    charts = [control_chart(g.name, history[g.name], g.value, g.threshold) for g in gates]
     controls = [random_split(model, cohort, params.seed), *peer_controls(peers)]
     stage("validate", "gates and controls done", gates=len(gates), controls=len(controls))
     scores = _scores(peers)
@@ -112,16 +126,22 @@ def evaluate(
         normalized=str(normalized.manifest["key"]),
         model=key,
         champion=champion["model"] if champion else None,
+        kind=kind,
+        earlier=len(past),
         gates=gates,
+        charts=charts,
         controls=controls,
         scores=scores,
         data=data_decision(gates),
         decision=decision.model,
-        reasons=reasons(gates, controls, decision.reason),
-        pictures=portray(
-            params, cohort, normalized, model, evidence, peers, Baselines(workspace, name).all()
-        ),
+        reasons=reasons(gates, controls, charts, decision.reason),
+        pictures=portray(params, cohort, normalized, model, evidence, peers, history),
     )
+
+
+def _history(gates: list[Gate], past: list[Baseline]) -> dict[str, list[float]]:
+    """Each gate's comparable values on earlier cohorts, oldest first."""
+    return {gate.name: series(past, gate.name, metric_version(gate.name)) for gate in gates}
 
 
 def _signature(evidence: Evidence, params: ValidateParams) -> list[Gate]:

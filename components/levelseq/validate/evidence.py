@@ -14,15 +14,14 @@ import pandas as pd
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from levelseq.cohort import BatchTree, Cohort, Normalized
+from levelseq.cohort import UNKNOWN, BatchTree, Cohort, Normalized
 from levelseq.errors import BadAddress
 from levelseq.validate.pseudobulk import Pseudobulk, Units
 
-__all__ = ["Evidence", "gather", "subsample"]
+__all__ = ["Evidence", "column", "gather", "leaves", "subsample", "variable_genes"]
 
 Text = NDArray[Any]
 
-UNKNOWN = ("", "NA", "NaN", "nan", "None", "unknown")
 # With fewer observations than this each is a sample of its own, as in bulk.
 SAMPLES = 200
 _LEAST_OF_A_BATCH = 50
@@ -62,12 +61,10 @@ def gather(cohort: Cohort, normalized: Normalized, max_cells: int, seed: int) ->
     obs = cohort.obs()
     if not obs.index.equals(normalized.obs().index):
         raise BadAddress("holds other observations than the cohort", where=normalized.address)
-    genes = _variable_genes(cohort, normalized)
+    genes = variable_genes(cohort, normalized)
     level = _embedding(normalized)
-    batch, batches = _leaves(obs, cohort.batch_levels)
-    label, condition, donor = (
-        _column(obs, cohort.role(r)) for r in ("label", "condition", "donor")
-    )
+    batch, batches = leaves(obs, cohort.batch_levels)
+    label, condition, donor = (column(obs, cohort.role(r)) for r in ("label", "condition", "donor"))
     rows = subsample(batch, max_cells, seed)
     sums = None
     if condition is not None:
@@ -102,7 +99,7 @@ def subsample(batch_C: Text, most: int, seed: int) -> NDArray[np.int64]:
     return np.sort(np.concatenate(rows))
 
 
-def _variable_genes(cohort: Cohort, normalized: Normalized) -> pd.DataFrame:
+def variable_genes(cohort: Cohort, normalized: Normalized) -> pd.DataFrame:
     """Variable genes with their columns in the cohort's and in the normalized shards."""
     var = normalized.var()
     chosen = var["variable"].to_numpy(dtype=bool) if "variable" in var else np.ones(len(var), bool)
@@ -124,13 +121,15 @@ def _embedding(normalized: Normalized) -> NDArray[np.float32]:
         ) from error
 
 
-def _leaves(obs: pd.DataFrame, levels: list[str]) -> tuple[Text, list[str]]:
+def leaves(obs: pd.DataFrame, levels: list[str]) -> tuple[Text, list[str]]:
+    """Each observation's leaf batch by name, and all names; `all` where no level varies."""
     tree, _ = BatchTree.from_obs(obs, levels).without_constant_levels()
     names = [tree.leaf_name(leaf) if leaf else "all" for leaf in tree.leaves]
     return np.array(names)[tree.leaf_codes(obs)], names
 
 
-def _column(obs: pd.DataFrame, name: str | None) -> Text | None:
+def column(obs: pd.DataFrame, name: str | None) -> Text | None:
+    """A study column as text, empty where unknown; None without that column."""
     if name is None or name not in obs.columns:
         return None
     text = obs[name].astype(str).to_numpy(dtype=str)

@@ -1,7 +1,8 @@
 """Gates: a measured value, what is accepted, an outcome and the reason; and what follows from them.
 
 a gate of                         fails              warns
-mixing, conservation, signature   data are refused   named in the reasons
+mixing, conservation, signature,
+reference                         data are refused   named in the reasons
 drift                             champion is
                                   recalibrated       named in the reasons
 
@@ -15,6 +16,12 @@ some        the champion              fails                        recalibrated
 some        the champion              passes                       kept
 some        another one     release            not below champion  promoted
 some        another one     otherwise                              not taken (keep)
+
+A champion is recalibrated by challengers, the cheapest first: adapters for the new leaves, then
+fine-tuning with replay. The first is promoted whose data are released, none of whose gates fails,
+for which every gate that failed was evaluated, and whose total is at most `score_slack` below the
+champion's; those before it, and all when none is, are dropped, each with its reasons in the log.
+Control charts warn; they decide nothing.
 """
 
 from __future__ import annotations
@@ -40,8 +47,8 @@ Outcome = Literal["pass", "warn", "fail", "not_evaluated"]
 Range = tuple[float | None, float | None]
 
 # Families that can refuse the data, the gravest first; drift judges the model.
-FAMILIES = ("signature", "conservation", "mixing", "drift")
-REFUSING = ("signature", "conservation", "mixing")
+FAMILIES = ("reference", "signature", "conservation", "mixing", "drift")
+REFUSING = ("reference", "signature", "conservation", "mixing")
 
 
 @dataclass(frozen=True)
@@ -66,7 +73,7 @@ class Gate:
 
     @property
     def family(self) -> str:
-        """`mixing`, `conservation`, `signature` or `drift`."""
+        """`reference`, `mixing`, `conservation`, `signature` or `drift`."""
         return self.name.partition(".")[0]
 
     def as_json(self) -> dict[str, Any]:

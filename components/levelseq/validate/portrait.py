@@ -27,12 +27,12 @@ def portray(
     model: str,
     evidence: Evidence,
     peers: Peers,
-    baselines: list[Json],
+    history: dict[str, list[float]],
 ) -> Pictures:
     """The pictures of one evaluation.
 
     Args:
-        baselines: as `Baselines.all` gives them, oldest first.
+        history: gate -> its values on earlier cohorts, oldest first.
     """
     many = len(evidence.batch_C) >= UMAP_OBSERVATIONS
     projection = "UMAP" if params.pictures and many else "PCA"
@@ -40,7 +40,6 @@ def portray(
     for name, values in (("label", evidence.label_C), ("condition", evidence.condition_C)):
         if values is not None:
             columns[name] = np.where(values == "", "unknown", values)
-    names = sorted({name for baseline in baselines for name in baseline.get("gates", {})})
     manifest = read_model_json(model)
     return Pictures(
         before=plane(peers.before.embedding, projection, params.seed),
@@ -48,7 +47,7 @@ def portray(
         projection=projection,
         columns=columns,
         scores={method: found.row() for method, found in peers.by_method.items()},
-        history={n: [b.get("gates", {}).get(n) for b in baselines] for n in names},
+        history=history,
         methods=_methods(cohort, normalized, manifest, evidence, peers),
         provenance=_provenance(cohort, normalized, manifest, evidence),
         compared=compare_methods(cohort, params.seed),

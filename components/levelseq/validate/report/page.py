@@ -42,7 +42,10 @@ def render(verdict: Json, pictures: Pictures) -> str:
         "gates": ("Gates", gates_section(verdict["gates"])),
         "controls": ("Controls", controls_section(verdict.get("controls", []))),
         "scores": ("Scores", scores_section(pictures.scores)),
-        "drift": ("History", history_section(verdict["gates"], pictures.history)),
+        "drift": (
+            "History",
+            history_section(verdict["gates"], pictures.history, verdict.get("charts", [])),
+        ),
         **_compared(pictures),
         "methods": ("Methods", _methods(methods_paragraph(verdict, pictures))),
         "provenance": ("Provenance", _provenance(verdict, pictures.provenance)),

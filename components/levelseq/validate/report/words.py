@@ -27,6 +27,7 @@ OUTCOMES = {
 }
 
 FAMILIES = {
+    "reference": ("Reference materials", "Do the control samples come out as they must?"),
     "mixing": ("Mixing", "Do observations of different batches lie among each other?"),
     "conservation": ("Conservation", "Does the biology still stand after levelling?"),
     "signature": ("Signature", "Is the difference between the conditions the same as before?"),
@@ -51,6 +52,7 @@ _TERMS = {
     "combat": "ComBat",
     "correlation": "correlation of log fold changes",
     "lfc": "log fold change",
+    "snr": "signal-to-noise ratio, dB",
     "slope": "slope of log fold changes",
     "neighbours_kept": "neighbours kept within batches",
     "weakest_group": "neighbours kept in the weakest group",

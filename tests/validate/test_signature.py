@@ -6,7 +6,8 @@ from small_studies import draw, perfect
 from levelseq.normalize import combat
 from levelseq.normalize.design import Design
 from levelseq.validate.pseudobulk import Pseudobulk, Units
-from levelseq.validate.signature import SignatureLimits, compare, signature_gates
+from levelseq.validate.signature import compare
+from levelseq.validate.signature_gates import SignatureLimits, signature_gates
 
 LIMITS = SignatureLimits(correlation=0.9, slope=0.2, false_genes=0.01)
 

@@ -12,6 +12,7 @@ from levelseq.progress import stage
 from levelseq.registry import Baselines, Registry, run_folder
 from levelseq.store import join, read_json
 from levelseq.validate import conservation, mixing, scib
+from levelseq.validate.board import inform, read_protected
 from levelseq.validate.controls import peer_controls, random_split
 from levelseq.validate.drift_evidence import drift_gates
 from levelseq.validate.evidence import Evidence, gather
@@ -21,8 +22,9 @@ from levelseq.validate.peers import SCIB_OBSERVATIONS, Peers, measure
 from levelseq.validate.pictures import Pictures
 from levelseq.validate.portrait import portray
 from levelseq.validate.reasons import reasons
-from levelseq.validate.signature import NAMES as SIGNATURE
-from levelseq.validate.signature import SignatureLimits, compare, signature_gates
+from levelseq.validate.signature import Comparison, compare
+from levelseq.validate.signature_gates import NAMES as SIGNATURE
+from levelseq.validate.signature_gates import SignatureLimits, signature_gates
 
 __all__ = ["Evaluation", "evaluate"]
 
@@ -39,6 +41,7 @@ class Evaluation:
         champion: the champion's key, or None.
         gates: in the order of the report.
         controls: judged like gates; they refuse nothing.
+        governance: what the board is told, as JSON.
         scores: name -> value; the version of scib-metrics among them.
         data: release or refuse.
         decision: promote, keep or recalibrate.
@@ -53,6 +56,7 @@ class Evaluation:
     champion: str | None
     gates: list[Gate]
     controls: list[Gate]
+    governance: dict[str, Any]
     scores: dict[str, float | str]
     data: str
     decision: str
@@ -80,13 +84,19 @@ def evaluate(
 
     Raises:
         BadAddress: the values are not of this cohort, or not by a model.
+        BadOption: the protected gene sets are no GMT file, or hold none of the cohort's genes.
     """
+    protected = read_protected(params.protected_genes)
     key = str(read_model_json(model)["key"])
     evidence = gather(cohort, normalized, params.max_cells, params.seed)
     peers = measure(evidence, params.seed)
     stage("validate", "embeddings measured", observations=len(evidence.batch_C))
+    compared = compare(evidence.sums, params.seed) if evidence.sums is not None else []
+    board = inform(params, cohort, evidence, compared, protected)
+    stage("validate", "governance looked at", gates=len(board.gates))
     gates = [
-        *_signature(evidence, params),
+        *_signature(cohort, evidence, compared, params),
+        *board.gates,
         *_conservation(evidence, peers, params),
         *_mixing(evidence, peers),
         *drift_gates(cohort, normalized, model, workspace, name),
@@ -111,6 +121,7 @@ def evaluate(
         champion=champion["model"] if champion else None,
         gates=gates,
         controls=controls,
+        governance=board.content,
         scores=scores,
         data=data_decision(gates),
         decision=decision.model,
@@ -121,13 +132,16 @@ def evaluate(
     )
 
 
-def _signature(evidence: Evidence, params: ValidateParams) -> list[Gate]:
+def _signature(
+    cohort: Cohort, evidence: Evidence, compared: list[Comparison], params: ValidateParams
+) -> list[Gate]:
     if evidence.sums is None:
         return [not_evaluated(n, "The study names no condition column.") for n in SIGNATURE]
     limits = SignatureLimits(
         params.signature_correlation, params.signature_slope, params.false_genes
     )
-    return signature_gates(compare(evidence.sums), limits)
+    tree = " > ".join(evidence.sample.levels)
+    return signature_gates(compared, limits, cohort.role("condition") or "condition", tree)
 
 
 def _conservation(evidence: Evidence, peers: Peers, params: ValidateParams) -> list[Gate]:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from levelseq.cohort import Cohort
@@ -102,7 +103,7 @@ def _places(
 ) -> tuple[list[str] | None, dict[str, NDArray[np.bool_]]]:
     """Symbols of the variable genes, where the cohort knows them, and each set's variable genes."""
     var = cohort.var()
-    here = var.index.get_indexer(evidence.genes)
+    here = var.index.get_indexer(pd.Index(evidence.genes))
     symbols = [str(s) for s in var["symbol"].fillna("")] if "symbol" in var else None
     shown = None if symbols is None else [symbols[place] for place in here]
     if not protected:

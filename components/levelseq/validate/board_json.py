@@ -12,9 +12,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from levelseq.validate.drivers import SPACES
 from levelseq.validate.gates import significant
 from levelseq.validate.generalization import Generalized
-from levelseq.validate.governance import SPACES, Governed
+from levelseq.validate.governance import Governed
 from levelseq.validate.jackknife import Measured
 from levelseq.validate.protected import SetFound
 
@@ -85,7 +86,7 @@ def _classifier(each: Governed) -> Json:
 
 
 def _drivers(each: Governed, genes: Genes) -> Json:
-    """The genes that matter most: of a batch by what is removed, of a condition by what is there."""
+    """The genes that matter most: of a batch by what is removed, of a condition by all."""
     drivers = each.drivers
     by = drivers.removed if each.target == "batch" else drivers.before
     order = [int(i) for i in np.argsort(-by, kind="stable")[:_MOST_GENES] if by[i] > 0]

@@ -21,7 +21,7 @@ from levelseq.validate.held_out import (
     measured,
     recall,
 )
-from levelseq.validate.jackknife import Measured
+from levelseq.validate.jackknife import UNMEASURED, Measured
 from levelseq.validate.sample import Sample, codes
 
 __all__ = ["NAMES", "Generalized", "generalization_gates", "generalize"]
@@ -57,9 +57,9 @@ class Generalized:
     left_out: str
     groups: int = 0
     classes: int = 0
-    before: Measured = Measured()
-    after: Measured = Measured()
-    change: Measured = Measured()
+    before: Measured = UNMEASURED
+    after: Measured = UNMEASURED
+    change: Measured = UNMEASURED
     problem: str = ""
 
     @property
@@ -74,7 +74,7 @@ def generalize(sample: Sample, seed: int) -> list[Generalized]:
     least = 1 if sample.single else _LEAST_OF_A_CLASS
     known = {name: _frequent(each, least) for name, each in targets.items() if each is not None}
     able = {name: each for name, each in known.items() if len(np.unique(each[each >= 0])) > 1}
-    apart = {"site": sample.site_C, "donor": sample.people_C}
+    apart = {"site": sample.site_C, "donor": sample.people}
     found = {}
     for left_out, group_C in apart.items():
         if group_C is None or len(np.unique(group_C[group_C >= 0])) < 2:
@@ -100,8 +100,8 @@ def _gate(each: Generalized) -> Gate:
     if each.problem:
         return not_evaluated(each.name, each.problem)
     reason = (
-        f"Of the observations of an unseen {each.left_out} {each.after.value:.0%} are told their"
-        f" {each.target} after levelling, {each.before.value:.0%} before; chance gives"
+        f"The {each.target} is told right in {each.after.value:.0%} of the observations of an"
+        f" unseen {each.left_out} after levelling, in {each.before.value:.0%} before; chance gives"
         f" {1 / each.classes:.0%}."
     )
     return replace(
@@ -129,9 +129,7 @@ def _left_out(
 def _compared(target: str, left_out: str, before: Recall, after: Recall) -> Generalized:
     groups, classes = before.shape if before.size else (0, 0)
     if not np.isfinite(balanced_accuracy(before)):
-        problem = (
-            f"Some {target} occurs at one {left_out} only, so that it cannot be learnt elsewhere."
-        )
+        problem = f"Some {target} occurs at one {left_out} only: it cannot be learnt elsewhere."
         return Generalized(target, left_out, groups, classes, problem=problem)
 
     def change(earlier: Recall, later: Recall) -> float:

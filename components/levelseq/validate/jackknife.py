@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import t as student
 
-__all__ = ["Interval", "Measured", "jackknife", "left_out"]
+__all__ = ["UNMEASURED", "Interval", "Measured", "jackknife", "left_out"]
 
 Interval = tuple[float, float]
 
@@ -21,6 +21,8 @@ class Measured:
     value: float = float("nan")
     interval: Interval | None = None
 
+
+UNMEASURED = Measured()
 
 # More than these say little more of the spread, and each costs another fit.
 _MOST_BLOCKS = 40

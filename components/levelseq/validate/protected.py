@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -138,7 +139,7 @@ def kept_of(compared: list[Comparison], genes: Bool) -> Kept | None:
         if carrying.sum() < _LEAST_CARRYING:
             continue
         value = survival.slope(contrast.effects, carrying)
-        interval = contrast.interval(lambda e, own=carrying: survival.slope(e, own))
+        interval = contrast.interval(partial(survival.slope, genes=carrying))
         found.append(Kept(each.level, each.base, int(carrying.sum()), Measured(value, interval)))
     return min(found, key=lambda kept: kept.slope.value, default=None)
 

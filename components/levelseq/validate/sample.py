@@ -48,7 +48,7 @@ class Sample:
     single: bool
 
     @property
-    def people_C(self) -> Codes | None:
+    def people(self) -> Codes | None:
         """Who an observation is of: its donor, or in bulk without donors the sample itself."""
         if self.donor_C is not None and len(np.unique(self.donor_C[self.donor_C >= 0])) > 1:
             return self.donor_C

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from levelseq.normalize.confounding import groups
 from levelseq.validate import survival
 from levelseq.validate.contrast import DISCOVERY, Contrast, contrast_of
-from levelseq.validate.jackknife import Measured
+from levelseq.validate.jackknife import UNMEASURED, Measured
 from levelseq.validate.moderated_t import Estimate, adjusted
 from levelseq.validate.pseudobulk import Pseudobulk, Units
 
@@ -54,12 +54,12 @@ class Comparison:
     base: str
     genes: int = 0
     carrying: int = 0
-    correlation: Measured = Measured()
-    slope: Measured = Measured()
-    same_sign: Measured = Measured()
-    removed: Measured = Measured()
+    correlation: Measured = UNMEASURED
+    slope: Measured = UNMEASURED
+    same_sign: Measured = UNMEASURED
+    removed: Measured = UNMEASURED
     false_genes: int = 0
-    permuted: Measured = Measured()
+    permuted: Measured = UNMEASURED
     inflation: float = 1.0
     problem: str = ""
     confounded: str = ""
@@ -101,7 +101,7 @@ def _compare(sums: Pseudobulk, level: str, base: str, seed: int) -> Comparison:
         same_sign=_measured(contrast, survival.same_sign, carrying),
         removed=Measured(*survival.variance_removed(contrast)),
         false_genes=int(_false(contrast.within, contrast.after, carrying).sum()),
-        permuted=Measured(*permuted) if permuted else Measured(),
+        permuted=Measured(*permuted) if permuted else UNMEASURED,
         inflation=contrast.inflation,
         contrast=contrast,
     )

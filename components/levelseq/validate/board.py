@@ -70,7 +70,7 @@ def inform(
     """
     sample, seed = evidence.sample, params.seed
     governed = govern(sample, seed)
-    removed = next((each.drivers.removed for each in governed if each.target == "batch"), None)
+    removed = next((g.drivers.removed for g in governed if g.target == "batch" and g.told), None)
     mean_G, signature_G = sample.input_CG.mean(axis=0), signature_of(compared, len(evidence.genes))
     symbols, sets = _places(cohort, evidence, protected)
     sizes = [len(genes) for genes in protected.values()]

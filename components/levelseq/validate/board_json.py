@@ -89,7 +89,8 @@ def _drivers(each: Governed, genes: Genes) -> Json:
     """The genes that matter most: of a batch by what is removed, of a condition by all."""
     drivers = each.drivers
     by = drivers.removed if each.target == "batch" else drivers.before
-    order = [int(i) for i in np.argsort(-by, kind="stable")[:_MOST_GENES] if by[i] > 0]
+    most = _MOST_GENES if each.told else 0
+    order = [int(i) for i in np.argsort(-by, kind="stable")[:most] if by[i] > 0]
     return {
         "target": each.target,
         "level": each.level,

@@ -40,8 +40,9 @@ class Drivers:
 
     @property
     def removed(self) -> F64:
-        """(G,): what levelling takes away of each gene's part; never below 0."""
-        return np.maximum(self.before - self.after, 0.0)
+        """(G,): what levelling takes away of each gene's part; a part below 0 is noise."""
+        before, after = np.maximum(self.before, 0.0), np.maximum(self.after, 0.0)
+        return np.asarray(np.maximum(before - after, 0.0))
 
 
 def drivers(

@@ -26,6 +26,7 @@ from levelseq.validate.sample import Sample, codes
 
 __all__ = ["NAMES", "Generalized", "generalization_gates", "generalize"]
 
+F64 = NDArray[np.float64]
 Codes = NDArray[np.int64]
 
 NAMES = (
@@ -127,12 +128,12 @@ def _left_out(
 
 
 def _compared(target: str, left_out: str, before: Recall, after: Recall) -> Generalized:
-    groups, classes = before.shape if before.size else (0, 0)
-    if not np.isfinite(balanced_accuracy(before)):
+    groups, classes = before.asked.shape
+    if not np.isfinite(balanced_accuracy(before.share)):
         problem = f"Some {target} occurs at one {left_out} only: it cannot be learnt elsewhere."
         return Generalized(target, left_out, groups, classes, problem=problem)
 
-    def change(earlier: Recall, later: Recall) -> float:
+    def change(earlier: F64, later: F64) -> float:
         return balanced_accuracy(later) - balanced_accuracy(earlier)
 
     return Generalized(

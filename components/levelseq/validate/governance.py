@@ -15,10 +15,10 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import norm
 
 from levelseq.validate.drivers import SPACES, Drivers, centred, drivers
 from levelseq.validate.held_out import (
-    Recall,
     balanced_accuracy,
     folds,
     held_out,
@@ -37,10 +37,13 @@ from levelseq.validate.targets import (
     within_batches,
 )
 
-__all__ = ["Governed", "govern"]
+__all__ = ["Governed", "distance_kept", "govern"]
 
+F64 = NDArray[np.float64]
 Codes = NDArray[np.int64]
 
+# Beyond this an accuracy rests on single observations.
+_MOST_TOLD = 0.98
 _FOLDS = {"batch": 3, "condition": 6}
 
 
@@ -57,7 +60,8 @@ class Governed:
         groups: how many of those there are.
         accuracy: space -> balanced accuracy with interval.
         small: the same of as many principal components of the input as the embedding has.
-        kept: `embedding` and `values` -> share of the input's accuracy above chance.
+        kept: of a condition, `embedding` and `values` -> `distance_kept`, the embedding's beside
+            `small`.
         drivers: the genes' parts.
     """
 
@@ -76,6 +80,14 @@ class Governed:
     def chance(self) -> float:
         """The balanced accuracy of guessing."""
         return 1 / self.classes
+
+    @property
+    def told(self) -> bool:
+        """Whether the input tells the classes beyond chance; taken for granted where unknown."""
+        if not self.left_out:
+            return True
+        interval = self.accuracy["input"].interval
+        return interval is not None and interval[0] > self.chance
 
 
 def govern(sample: Sample, seed: int) -> list[Governed]:
@@ -121,11 +133,6 @@ def _governed(
     told += [held_out(x, [class_C], fold_C, seed)[0] for x in inside[1:]]
     whole, leading, embedding, values = (recall(class_C, each, group_C) for each in told)
     accuracy = [measured(balanced_accuracy, each) for each in (whole, embedding, values)]
-
-    def kept(before: Recall, after: Recall) -> float:
-        known = balanced_accuracy(before) - found.chance
-        return (balanced_accuracy(after) - found.chance) / known if known > 0 else float("nan")
-
     return replace(
         found,
         left_out=apart[1],
@@ -133,7 +140,21 @@ def _governed(
         accuracy=dict(zip(SPACES, accuracy)),
         small=measured(balanced_accuracy, leading),
         kept={
-            "embedding": measured(kept, leading, embedding),
-            "values": measured(kept, whole, values),
-        },
+            "embedding": measured(distance_kept, leading, embedding),
+            "values": measured(distance_kept, whole, values),
+        }
+        if target == "condition"
+        else {},
     )
+
+
+def distance_kept(before_RK: F64, after_RK: F64) -> float:
+    """How far apart two classes lie after levelling, as a share of before; from shares told right.
+
+    Two bells that lie d standard deviations apart are told with an accuracy of Phi(d / 2) (d' of
+    signal detection, Green & Swets 1966). Accuracy itself saturates: with half of the distance
+    gone, of 98 % still 85 % are told.
+    """
+    found = [balanced_accuracy(x) for x in (before_RK, after_RK)]
+    before, after = norm.ppf(np.clip(found, 1 - _MOST_TOLD, _MOST_TOLD))
+    return float(after / before) if before > 0 else float("nan")

@@ -17,8 +17,8 @@ __all__ = ["PIPELINES", "choices_of", "map_new_data", "normalize_cohort", "study
 _STUDY = ("batch", "label", "condition", "donor", "tissue", "assay", "date", "keep", "genes")
 _MAPPING = ("output_genes", "reference_batch", "interval", "most_unsupported")
 _CHOICES = {
-    "normalize_cohort": ("method", "model_class", "seed", *_MAPPING),
-    "map_new_data": ("seed", *_MAPPING),
+    "normalize_cohort": ("method", "model_class", "seed", "protected_genes", *_MAPPING),
+    "map_new_data": ("seed", "protected_genes", *_MAPPING),
 }
 
 
@@ -69,6 +69,7 @@ def _judge(gathered: _Gathered, given: dict[str, Any], mapped: Any, **model: Any
         cohort=gathered.cohort,
         normalized=mapped,
         name=name,
+        protected_genes=given["protected_genes"],
         seed=given["seed"],
         **model,
         **gathered.told,
@@ -106,6 +107,7 @@ def normalize_cohort(
     interval: bool = False,
     most_unsupported: float = 0.6,
     model_class: str = "auto",
+    protected_genes: str = "",
     seed: int = 0,
 ):
     """Level a study: plan, ingest, normalize, train, map, validate, recalibrate, enforce.
@@ -153,6 +155,7 @@ def map_new_data(
     reference_batch: str = "",
     interval: bool = False,
     most_unsupported: float = 0.6,
+    protected_genes: str = "",
     seed: int = 0,
 ):
     """Map new deposits through the champion: plan, ingest, map, validate, recalibrate, enforce.

@@ -52,6 +52,7 @@ class Generalized:
         before, after: balanced accuracy on counts and on levelled values.
         change: after less before.
         problem: why it could not be told; empty if it could.
+        unseen: `site`, `donor`, or `sample` in bulk without donors.
     """
 
     target: str
@@ -62,6 +63,7 @@ class Generalized:
     after: Measured = UNMEASURED
     change: Measured = UNMEASURED
     problem: str = ""
+    unseen: str = ""
 
     @property
     def name(self) -> str:
@@ -102,7 +104,7 @@ def _gate(each: Generalized) -> Gate:
         return not_evaluated(each.name, each.problem)
     reason = (
         f"The {each.target} is told right in {each.after.value:.0%} of the observations of an"
-        f" unseen {each.left_out} after levelling, in {each.before.value:.0%} before; chance gives"
+        f" unseen {each.unseen} after levelling, in {each.before.value:.0%} before; chance gives"
         f" {1 / each.classes:.0%}."
     )
     return replace(
@@ -121,9 +123,13 @@ def _left_out(
         held_out(x, list(targets.values()), fold_C, seed)
         for x in (sample.input_CG, sample.values_CG)
     ]
+    unseen = "sample" if left_out == "donor" and sample.donor_C is None else left_out
+    tables = [
+        [recall(own, each[i], group_C) for each in told] for i, own in enumerate(targets.values())
+    ]
     return [
-        _compared(name, left_out, *(recall(own, each[i], group_C) for each in told))
-        for i, (name, own) in enumerate(targets.items())
+        replace(_compared(name, left_out, before, after), unseen=unseen)
+        for name, (before, after) in zip(targets, tables)
     ]
 
 

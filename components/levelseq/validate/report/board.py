@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from html import escape
 from typing import Any
 
@@ -131,7 +132,7 @@ def _diversity(found: Json) -> str:
     return _table("Whose data", lead, ("Group", what.capitalize()), rows) if rows else ""
 
 
-def _table(title: str, lead: str, head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
+def _table(title: str, lead: str, head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
     top = "".join(f"<th>{escape(name)}</th>" for name in head)
     body = "".join(
         f'<tr><th scope="row">{escape(row[0])}</th>'

@@ -28,8 +28,8 @@ _STUDY = (
 )
 _MAPPING = ("output_genes", "reference_batch", "interval", "most_unsupported")
 _CHOICES = {
-    "normalize_cohort": ("method", "model_class", "seed", *_MAPPING),
-    "map_new_data": ("seed", *_MAPPING),
+    "normalize_cohort": ("method", "model_class", "seed", "protected_genes", *_MAPPING),
+    "map_new_data": ("seed", "protected_genes", *_MAPPING),
 }
 
 
@@ -80,6 +80,7 @@ def _judge(gathered: _Gathered, given: dict[str, Any], mapped: Any, **model: Any
         cohort=gathered.cohort,
         normalized=mapped,
         name=name,
+        protected_genes=given["protected_genes"],
         seed=given["seed"],
         **model,
         **gathered.told,
@@ -118,6 +119,7 @@ def normalize_cohort(
     interval: bool = False,
     most_unsupported: float = 0.6,
     model_class: str = "auto",
+    protected_genes: str = "",
     seed: int = 0,
 ):
     """Level a study: plan, ingest, normalize, train, map, validate, recalibrate, enforce.
@@ -166,6 +168,7 @@ def map_new_data(
     reference_batch: str = "",
     interval: bool = False,
     most_unsupported: float = 0.6,
+    protected_genes: str = "",
     seed: int = 0,
 ):
     """Map new deposits through the champion: plan, ingest, map, validate, recalibrate, enforce.

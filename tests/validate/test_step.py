@@ -2,11 +2,12 @@ import json
 
 import anndata as ad
 import numpy as np
+import pandas as pd
 import pytest
 from workspaces import replaced
 
 from levelseq.cohort import open_cohort, open_normalized
-from levelseq.errors import BadAddress
+from levelseq.errors import BadAddress, BadOption
 from levelseq.registry import Baselines, Registry
 from levelseq.store import join, open_store, read_bytes, read_json
 from levelseq.validate import step
@@ -16,7 +17,7 @@ from levelseq.validate.unintegrated import components, log_cp10k
 
 PARAMS = ValidateParams(pictures=False)
 KEYS = {"schema", "run", "cohort", "normalized", "model", "champion", "data", "model_decision"}
-KEYS |= {"params", "reasons", "gates", "charts", "baseline", "controls", "scores"}
+KEYS |= {"params", "reasons", "gates", "charts", "baseline", "controls", "scores", "governance"}
 
 
 def judge(at, run, *, normalized="", params=PARAMS, name="study"):
@@ -44,7 +45,11 @@ def test_a_levelled_study_is_released_and_its_model_promoted(verdict):
     assert outcomes["mixing.batch_variance"] == "pass"
     assert outcomes["drift.latent"] == "not_evaluated"
     assert outcomes["drift.expression"] == "not_evaluated"
-    assert len(outcomes) == 10
+    assert outcomes["governance.condition_values"] == "pass"
+    assert outcomes["governance.condition_embedding"] == "pass"
+    assert outcomes["governance.protected_genes"] == "not_evaluated"
+    assert outcomes["generalization.type_by_donor"] == "pass"
+    assert len(outcomes) == 21
     assert [c["name"] for c in verdict["controls"]] == ["random_split", "unintegrated", "combat"]
     assert verdict["baseline"] == {"tissue": [], "assay": [], "earlier": 0}
     assert gate(verdict, "signature.slope")["metric"] == "1"
@@ -58,6 +63,45 @@ def test_every_gate_has_a_sentence(verdict):
     for found in verdict["gates"] + verdict["controls"]:
         assert found["reason"].endswith(".")
         assert found["reason"][0].isupper()
+
+
+def test_governance_tells_the_planted_genes_in_a_shape_that_stays(verdict, workspace):
+    found = verdict["governance"]
+    assert found["schema"] == "levelseq.governance/1"
+    assert set(found) == {
+        "schema", "observations", "genes", "classifiers", "drivers", "sets", "generalization",
+        "diversity",
+    }  # fmt: skip
+    assert [each["target"] for each in found["classifiers"]] == ["batch", "condition"]
+    condition = found["drivers"][1]["genes"]
+    planted = pd.read_csv(join(workspace.workspace, "deposits/truth/planted.csv"), index_col=0)
+    assert np.mean([gene["gene"] in planted.index for gene in condition[:10]]) >= 0.8
+    assert set(condition[0]["mean_absolute"]) == {"input", "embedding", "values"}
+    assert [each["target"] for each in found["generalization"]] == ["condition"] * 2 + ["type"] * 2
+    assert found["diversity"]["counted"] == "donors"
+
+
+def test_protected_sets_are_read_and_looked_at(workspace, tmp_path):
+    planted = pd.read_csv(join(workspace.workspace, "deposits/truth/planted.csv"), index_col=0)
+    file = tmp_path / "sets.gmt"
+    file.write_text("planted\tall of them\t" + "\t".join(planted.index) + "\n")
+    params = ValidateParams(pictures=False, protected_genes=str(file))
+    verdict = judge(workspace, "protected", params=params)
+    assert gate(verdict, "governance.protected_genes")["outcome"] == "pass"
+    found = verdict["governance"]["sets"][0]
+    assert (found["name"], found["size"]) == ("planted", len(planted))
+    assert found["kept"]["value"] > 0.8
+    assert "planted" in verdict["governance"]["drivers"][1]["genes"][0]["sets"]
+    page = read_bytes(join(workspace.workspace, "runs", "protected", "report.html")).decode()
+    assert "Protected gene sets" in page
+
+
+def test_a_file_of_no_gene_sets_is_refused_and_nothing_is_written(workspace, tmp_path):
+    file = tmp_path / "sets.gmt"
+    file.write_text("no genes here\n")
+    with pytest.raises(BadOption, match=r"sets\.gmt, line 1"):
+        judge(workspace, "bad", params=ValidateParams(protected_genes=str(file)))
+    assert not open_store(join(workspace.workspace, "runs", "bad")).exists("verdict.json")
 
 
 def test_a_second_run_is_the_first_and_another_says_the_same(verdict, workspace):
@@ -127,6 +171,18 @@ def test_a_condition_that_levelling_blows_up_is_refused(plain):
     verdict = judge(plain, "blown", normalized=replaced(plain, values=np.maximum(x, 0)))
     assert verdict["data"] == "refuse"
     assert "blown up" in gate(verdict, "signature.slope")["reason"]
+
+
+def test_a_condition_regressed_out_of_the_embedding_is_refused(workspace):
+    opened = open_normalized(workspace.normalized)
+    level, condition = opened.embedding().copy(), opened.obs()["condition"].astype(str).to_numpy()
+    for name in np.unique(condition):
+        level[condition == name] -= level[condition == name].mean(axis=0)
+    verdict = judge(workspace, "regressed", normalized=replaced(workspace, level=level))
+    assert verdict["data"] == "refuse"
+    assert gate(verdict, "governance.condition_embedding")["outcome"] == "fail"
+    assert gate(verdict, "signature.slope")["outcome"] == "pass"
+    assert gate(verdict, "conservation.neighbours_kept")["outcome"] != "fail"
 
 
 def test_the_champion_that_sees_its_own_cohort_again_is_kept(plain):

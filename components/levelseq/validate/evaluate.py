@@ -13,6 +13,7 @@ from levelseq.registry import Baseline, Baselines, Kind, Registry, alike, run_fo
 from levelseq.store import join, read_json
 from levelseq.validate import conservation, mixing, scib
 from levelseq.validate.adversarial import hardened
+from levelseq.validate.board import inform, read_protected
 from levelseq.validate.control_chart import Chart, control_chart
 from levelseq.validate.controls import peer_controls, random_split
 from levelseq.validate.drift_evidence import drift_gates
@@ -25,8 +26,9 @@ from levelseq.validate.pictures import Pictures
 from levelseq.validate.portrait import portray
 from levelseq.validate.reasons import reasons
 from levelseq.validate.reference_evidence import reference_gates
-from levelseq.validate.signature import NAMES as SIGNATURE
-from levelseq.validate.signature import SignatureLimits, compare, signature_gates
+from levelseq.validate.signature import Comparison, compare
+from levelseq.validate.signature_gates import NAMES as SIGNATURE
+from levelseq.validate.signature_gates import SignatureLimits, signature_gates
 
 __all__ = ["Evaluation", "evaluate"]
 
@@ -46,6 +48,7 @@ class Evaluation:
         gates: in the order of the report.
         charts: each gate against its own past; they refuse nothing.
         controls: judged like gates; they refuse nothing.
+        governance: what the board is told, as JSON.
         scores: name -> value; the version of scib-metrics among them.
         data: release or refuse.
         decision: promote, keep or recalibrate.
@@ -63,6 +66,7 @@ class Evaluation:
     gates: list[Gate]
     charts: list[Chart]
     controls: list[Gate]
+    governance: dict[str, Any]
     scores: dict[str, float | str]
     data: str
     decision: str
@@ -90,15 +94,21 @@ def evaluate(
 
     Raises:
         BadAddress: the values are not of this cohort, or not by a model.
+        BadOption: the protected gene sets are no GMT file, or hold none of the cohort's genes.
     """
+    protected = read_protected(params.protected_genes)
     manifest = read_model_json(model)
     key = str(manifest["key"])
     evidence = gather(cohort, normalized, params.max_cells, params.seed)
     peers = measure(evidence, params.seed)
     stage("validate", "embeddings measured", observations=len(evidence.batch_C))
+    compared = compare(evidence.sums, params.seed) if evidence.sums is not None else []
+    board = inform(params, cohort, evidence, compared, protected)
+    stage("validate", "governance looked at", gates=len(board.gates))
     gates = [
         *reference_gates(cohort, normalized),
-        *_signature(evidence, params),
+        *_signature(cohort, evidence, compared, params),
+        *board.gates,
         *_conservation(evidence, peers, params),
         *_mixing(evidence, peers),
         *drift_gates(cohort, normalized, model, workspace, name),
@@ -131,6 +141,7 @@ def evaluate(
         gates=gates,
         charts=charts,
         controls=controls,
+        governance=board.content,
         scores=scores,
         data=data_decision(gates),
         decision=decision.model,
@@ -144,13 +155,16 @@ def _history(gates: list[Gate], past: list[Baseline]) -> dict[str, list[float]]:
     return {gate.name: series(past, gate.name, metric_version(gate.name)) for gate in gates}
 
 
-def _signature(evidence: Evidence, params: ValidateParams) -> list[Gate]:
+def _signature(
+    cohort: Cohort, evidence: Evidence, compared: list[Comparison], params: ValidateParams
+) -> list[Gate]:
     if evidence.sums is None:
         return [not_evaluated(n, "The study names no condition column.") for n in SIGNATURE]
     limits = SignatureLimits(
         params.signature_correlation, params.signature_slope, params.false_genes
     )
-    return signature_gates(compare(evidence.sums), limits)
+    tree = " > ".join(evidence.sample.levels)
+    return signature_gates(compared, limits, cohort.role("condition") or "condition", tree)
 
 
 def _conservation(evidence: Evidence, peers: Peers, params: ValidateParams) -> list[Gate]:

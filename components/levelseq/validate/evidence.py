@@ -16,7 +16,9 @@ from numpy.typing import NDArray
 
 from levelseq.cohort import UNKNOWN, BatchTree, Cohort, Normalized
 from levelseq.errors import BadAddress
+from levelseq.normalize.chunks import as_dense
 from levelseq.validate.pseudobulk import Pseudobulk, Units
+from levelseq.validate.sample import SAMPLE, Sample, codes
 
 __all__ = ["Evidence", "column", "gather", "leaves", "subsample", "variable_genes"]
 
@@ -40,6 +42,8 @@ class Evidence:
         condition_C: condition, or None.
         sums: pseudobulk over all observations, not the subsample; None without a condition.
         batches: leaf batches of the whole cohort.
+        genes: ids of the variable genes.
+        sample: some of the subsample, before and after levelling.
     """
 
     counts_CG: sp.csr_matrix
@@ -50,6 +54,8 @@ class Evidence:
     condition_C: Text | None
     sums: Pseudobulk | None
     batches: list[str]
+    genes: list[str]
+    sample: Sample
 
 
 def gather(cohort: Cohort, normalized: Normalized, max_cells: int, seed: int) -> Evidence:
@@ -68,11 +74,13 @@ def gather(cohort: Cohort, normalized: Normalized, max_cells: int, seed: int) ->
     rows = subsample(batch, max_cells, seed)
     sums = None
     if condition is not None:
-        units = Units.of(batch, condition, donor, single=len(obs) < SAMPLES)
+        shown = _numbered(batch) if cohort.role("donor") in cohort.batch_levels else batch
+        units = Units.of(shown, condition, donor, single=len(obs) < SAMPLES)
         sums = Pseudobulk.empty(units, len(genes))
     counts, library = _counts(cohort, genes, rows, sums)
-    if sums is not None:
-        _add_levelled(normalized, genes, library, sums)
+    some = subsample(batch[rows], SAMPLE, seed)
+    values = _levelled(normalized, genes, library, rows[some], sums)
+    sample = _sample(cohort, obs, rows[some], counts[some], library, values, level)
     return Evidence(
         counts,
         library[rows],
@@ -82,6 +90,38 @@ def gather(cohort: Cohort, normalized: Normalized, max_cells: int, seed: int) ->
         None if condition is None else condition[rows],
         sums,
         batches,
+        [str(name) for name in genes.index],
+        sample,
+    )
+
+
+def _sample(
+    cohort: Cohort,
+    obs: pd.DataFrame,
+    rows: NDArray[np.int64],
+    counts_CG: sp.csr_matrix,
+    library: NDArray[np.float64],
+    values_CG: NDArray[np.float64],
+    level: NDArray[np.float32],
+) -> Sample:
+    """The sample of some rows of the cohort."""
+    here = obs.iloc[rows]
+    tree, _ = BatchTree.from_obs(obs, cohort.batch_levels).without_constant_levels()
+    leaf = tree.leaf_codes(here)
+    tops = [path[:1] for path in tree.leaves]
+    top = np.array([sorted(set(tops)).index(name) for name in tops], dtype=np.int64)
+    scale = 1e6 / np.maximum(library[rows], 1.0)
+    return Sample(
+        np.log1p(as_dense(counts_CG) * scale[:, None]),
+        values_CG,
+        level[rows].astype(np.float64),
+        leaf,
+        top[leaf],
+        codes(column(here, cohort.role("donor"))),
+        codes(column(here, cohort.role("label"))),
+        column(here, cohort.role("condition")),
+        tree.levels,
+        len(obs) < SAMPLES,
     )
 
 
@@ -129,7 +169,7 @@ def leaves(obs: pd.DataFrame, levels: list[str]) -> tuple[Text, list[str]]:
 
 
 def column(obs: pd.DataFrame, name: str | None) -> Text | None:
-    """A study column as text, empty where unknown; None without that column."""
+    """A column as text, empty where unknown; None without that column."""
     if name is None or name not in obs.columns:
         return None
     text = obs[name].astype(str).to_numpy(dtype=str)
@@ -154,11 +194,27 @@ def _counts(
     return sp.vstack(parts).tocsr(), np.concatenate(libraries)
 
 
-def _add_levelled(
-    normalized: Normalized, genes: pd.DataFrame, library: NDArray[Any], sums: Pseudobulk
-) -> None:
-    start = 0
+def _levelled(
+    normalized: Normalized,
+    genes: pd.DataFrame,
+    library: NDArray[np.float64],
+    rows: NDArray[np.int64],
+    sums: Pseudobulk | None,
+) -> NDArray[np.float64]:
+    """Levelled values of some rows, dense; adds all to the sums."""
+    parts, start = [], 0
     for shard in normalized.shards():
         stop = start + shard.n_obs
-        sums.add_levelled(start, shard.X[:, genes["level"].to_numpy()], library[start:stop])
+        values = shard.X[:, genes["level"].to_numpy()]
+        if sums is not None:
+            sums.add_levelled(start, values, library[start:stop])
+        own = rows[(rows >= start) & (rows < stop)] - start
+        parts.append(as_dense(values[own]))
         start = stop
+    return np.concatenate(parts).astype(np.float64)
+
+
+def _numbered(batch_C: Text) -> Text:
+    """Numbers in place of names: a batch that is a donor is named nowhere."""
+    number = np.unique(batch_C, return_inverse=True)[1] + 1
+    return np.char.add("number ", number.astype(str))

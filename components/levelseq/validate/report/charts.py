@@ -9,7 +9,7 @@ from itertools import pairwise
 
 from levelseq.validate.report.words import number, span
 
-__all__ = ["bar", "strip", "track"]
+__all__ = ["bar", "pair", "strip", "track"]
 
 Threshold = list[float | None] | None
 _LIMITS = ("sd3", "sd2", "mean", "sd2", "sd3")
@@ -42,6 +42,16 @@ def bar(name: str, value: float | None, *, own: bool) -> str:
         f'<rect class="{kind}" x="0" y="3" width="{width:.2f}%" height="12" rx="3"/>',
     ]
     return _svg("bar", 18, f"{name}: {number(value)}", parts)
+
+
+def pair(name: str, before: float | None, after: float | None, most: float) -> str:
+    """Two values as bars on one scale, before above after; below 0 there is no bar."""
+    parts = []
+    for value, kind, y in ((before, "fill", 2), (after, "fill own", 12)):
+        known = value if value is not None and _finite(value) else 0.0
+        width = 100 * min(1.0, max(0.0, known / most)) if most > 0 else 0.0
+        parts.append(f'<rect class="{kind}" x="0" y="{y}" width="{width:.2f}%" height="8" rx="2"/>')
+    return _svg("bar", 22, f"{name}: before {number(before)}, after {number(after)}", parts)
 
 
 def track(

@@ -159,7 +159,7 @@ def _row(gate: Json) -> str:
     value, threshold = gate.get("value"), gate.get("threshold")
     came = gate.get("threshold_from")
     reason = str(gate.get("reason") or "")
-    why = f'<span class="why">{escape(reason)}</span>' if reason else ""
+    why = "".join(f'<span class="why">{escape(t)}</span>' for t in (reason, _sure(gate)) if t)
     picture = (
         strip(name, value, threshold, outcome) if value is not None or threshold is not None else ""
     )
@@ -171,6 +171,17 @@ def _row(gate: Json) -> str:
         f'<td class="c-range">{span(threshold)}{source}</td>'
         f'<td class="c-outcome">{_chip(outcome)}</td></tr>'
     )
+
+
+def _sure(gate: Json) -> str:
+    """The interval and the p-value, where a gate has them."""
+    parts = []
+    if gate.get("interval"):
+        low, high = gate["interval"]
+        parts.append(f"95 % interval {number(low)} to {number(high)}")
+    if gate.get("p") is not None:
+        parts.append(f"p = {number(gate['p'])}")
+    return ", ".join(parts)
 
 
 def _chip(outcome: str) -> str:

@@ -14,6 +14,7 @@ from sklearn.neighbors import NearestNeighbors
 from levelseq.cohort import BatchTree, Cohort, content_key, open_cohort
 from levelseq.cohort.loader import GeneCounts
 from levelseq.models.conditional_vae import VaeModel
+from levelseq.models.drift_reference import DriftReference
 from levelseq.models.expectation import kind_profiles, kinds_of, observed_and_expected
 from levelseq.models.minibatches import CohortMinibatches
 from levelseq.models.networks import NodeEffects
@@ -56,7 +57,8 @@ def adapt_model(model: str, cohort: str, workspace: str) -> str:
     if store.exists(MODEL):
         return folder
     loaded = load_model(model)
-    adapted = adapt(loaded, opened, opened.obs())
+    obs = opened.obs()
+    adapted = adapt(loaded, opened, obs)
     manifest = {
         "key": key,
         "params": parent["params"],
@@ -66,6 +68,9 @@ def adapt_model(model: str, cohort: str, workspace: str) -> str:
     metrics = read_metrics(model)
     new = len(adapted.tree.leaves) - len(loaded.tree.leaves)
     metrics["reasons"] = [*metrics["reasons"], f"adapted to {new} new batches; the rest is frozen"]
+    reference = DriftReference.read(model)
+    if reference is not None:
+        reference.knowing(adapted, obs, adapted.embedding(opened, obs)).write(store)
     save_model(store, adapted, manifest, metrics)
     stage("recalibrate", "adapters fitted", new_batches=new)
     return folder

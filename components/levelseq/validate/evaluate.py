@@ -13,7 +13,7 @@ from levelseq.registry import Baselines, Registry, run_folder
 from levelseq.store import join, read_json
 from levelseq.validate import conservation, mixing, scib
 from levelseq.validate.controls import peer_controls, random_split
-from levelseq.validate.drift_evidence import drift_gates
+from levelseq.validate.drift_evidence import judge_drift
 from levelseq.validate.evidence import Evidence, gather
 from levelseq.validate.gates import Gate, data_decision, model_decision, not_evaluated
 from levelseq.validate.params import ValidateParams
@@ -42,6 +42,7 @@ class Evaluation:
         scores: name -> value; the version of scib-metrics among them.
         data: release or refuse.
         decision: promote, keep or recalibrate.
+        drift: every measure of drift by batch, or None without a baseline.
         reasons: sentences, the most important first.
         pictures: what the report draws.
     """
@@ -56,6 +57,7 @@ class Evaluation:
     scores: dict[str, float | str]
     data: str
     decision: str
+    drift: dict[str, Any] | None
     reasons: list[str]
     pictures: Pictures
 
@@ -85,11 +87,12 @@ def evaluate(
     evidence = gather(cohort, normalized, params.max_cells, params.seed)
     peers = measure(evidence, params.seed)
     stage("validate", "embeddings measured", observations=len(evidence.batch_C))
+    drift = judge_drift(cohort, normalized, model, workspace, name)
     gates = [
         *_signature(evidence, params),
         *_conservation(evidence, peers, params),
         *_mixing(evidence, peers),
-        *drift_gates(cohort, normalized, model, workspace, name),
+        *drift.gates,
     ]
     controls = [random_split(model, cohort, params.seed), *peer_controls(peers)]
     stage("validate", "gates and controls done", gates=len(gates), controls=len(controls))
@@ -114,6 +117,7 @@ def evaluate(
         scores=scores,
         data=data_decision(gates),
         decision=decision.model,
+        drift=drift.table,
         reasons=reasons(gates, controls, decision.reason),
         pictures=portray(
             params, cohort, normalized, model, evidence, peers, Baselines(workspace, name).all()

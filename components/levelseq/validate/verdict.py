@@ -32,6 +32,7 @@ def as_verdict(evaluation: Evaluation, run: str) -> dict[str, Any]:
         "model_decision": evaluation.decision,
         "reasons": evaluation.reasons,
         "gates": [gate.as_json() for gate in evaluation.gates],
+        "drift": evaluation.drift,
         "controls": [gate.as_json() for gate in evaluation.controls],
         "scores": {
             name: value if isinstance(value, str) else significant(value)

@@ -10,7 +10,7 @@ from levelseq.models.adapt import adapt_model, false_correction
 from levelseq.models.conditional_vae import VaeModel
 from levelseq.models.drift_reference import DriftReference
 from levelseq.models.expectation import gene_totals
-from levelseq.models.saving import load_model, read_model_json
+from levelseq.models.saving import load_model, read_metrics, read_model_json
 from levelseq.validate.drift import Prototypes, latent_shift
 from levelseq.validate.drift_evidence import measured
 from levelseq.validate.gene_means import spread
@@ -84,3 +84,4 @@ def test_what_it_was_adapted_to_is_no_drift(trained: Trained, adapted: str) -> N
     assert after["n_genes"] == (0.0,)
     assert after["expression"][0] < before["expression"][0]
     assert after["latent"][0] < before["latent"][0]
+    assert after["genes"][0] < max(read_metrics(trained.model)["history"]["genes"].values())

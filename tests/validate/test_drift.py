@@ -196,3 +196,4 @@ def test_few_genes_stand_out_however_much_all_of_them_move() -> None:
     assert standout(run(0.6, 0.0), scale) < 1.5 * past.max()
     assert standout(run(0.2, 2.0), scale) > 1.5 * past.max()
     assert np.isnan(standout(np.full(1000, np.nan), scale))
+    assert standout(run(0.02, 0.0), scale) < past.min()

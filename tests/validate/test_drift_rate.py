@@ -112,4 +112,4 @@ def test_a_rate_that_is_not_kept_would_be_seen(
 )
 def test_strong_drift_is_seen_by_its_gate(gate: str, drift: dict[str, float]) -> None:
     seen = [gate in failed(later(1000 + seed, **drift)) for seed in range(10)]
-    assert sum(seen) >= 8
+    assert sum(seen) >= 7

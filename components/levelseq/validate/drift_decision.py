@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from math import isfinite
 from typing import Any, NamedTuple
 
@@ -81,7 +82,7 @@ class DriftTable:
         }
 
     def _row(self, name: str, shares: dict[str, float]) -> Json:
-        measure, history = MEASURES[name], self._history(name)
+        measure, history = MEASURES[name], self._histories[name]
         level = self._level(measure.gate, shares)
         values, ranks = self.values[name], history.by_ranks(level)
         return {
@@ -101,7 +102,7 @@ class DriftTable:
         share, level = shares[name], self._level(name, shares)
         tested = [cell for m in self._measures_of(name) for cell in self._tested(m, level)]
         worst = min(tested, key=lambda cell: (cell.p, -abs(cell.value)))
-        history = self._history(worst.measure)
+        history = self._histories[worst.measure]
         cut = _cut([cell.p for cell in tested], share)
         limit = history.limit(cut, by_ranks=history.by_ranks(level))
         limit = max(limit, MEASURES[worst.measure].least)
@@ -118,7 +119,7 @@ class DriftTable:
         return judge(name, abs(worst.value), Limits(bounds, bounds), reason, "baseline")
 
     def _tested(self, name: str, level: float) -> list[_Tested]:
-        history, least = self._history(name), MEASURES[name].least
+        history, least = self._histories[name], MEASURES[name].least
         ranks = history.by_ranks(level)
         return [
             _Tested(name, batch, v, history.p(v, by_ranks=ranks) if abs(v) > least else 1.0)
@@ -135,18 +136,22 @@ class DriftTable:
 
     def _cells(self, name: str) -> list[tuple[int, float]]:
         """Batch and value, where there is one and a history to judge it by."""
-        if len(self._history(name).values) < FEWEST_BATCHES:
+        if len(self._histories[name].values) < FEWEST_BATCHES:
             return []
         return [(b, v) for b, v in enumerate(self.values.get(name, ())) if isfinite(v)]
 
-    def _history(self, name: str) -> History:
-        return History(tuple(filter(isfinite, self.history.get(name, ()))), MEASURES[name].scale)
+    @cached_property
+    def _histories(self) -> dict[str, History]:
+        return {
+            name: History(tuple(filter(isfinite, self.history.get(name, ()))), measure.scale)
+            for name, measure in MEASURES.items()
+        }
 
     def _measures_of(self, gate: str) -> list[str]:
         return [name for name, measure in MEASURES.items() if measure.gate == gate]
 
     def _why_not(self, gate: str) -> str:
-        known = max(len(self._history(name).values) for name in self._measures_of(gate))
+        known = max(len(self._histories[name].values) for name in self._measures_of(gate))
         if known < FEWEST_BATCHES:
             return f"A limit needs three batches of history, and there are {known}."
         return _TOO_FEW[gate]

@@ -16,6 +16,7 @@ FEWEST_COUNTS = 50
 # How many batches the genes' common scale is worth when a gene's own is estimated.
 PRIOR_BATCHES = 4.0
 FEWEST_GENES = 20
+LEAST_SD = 0.1
 MEDIAN_OF_SQUARES = float(chi2.median(1))
 TOP_SHARE, FEWEST_TOP = 0.02, 3
 
@@ -36,15 +37,15 @@ def relative_ratios(observed_G: Any, expected_G: Any) -> Any:
     """(G,): log ratios in units of what the batch's genes do as a rule, with Poisson sampling.
 
     How far the batch as a whole lies off is `spread`; this says which genes lie off more than the
-    others. The unit comes from the median gene, so that a few that do cannot hide behind it. NaN
-    for genes below 50 expected counts.
+    others. The unit comes from the median gene, so that a few that do cannot hide behind it, and
+    is a tenth of a log at least: less moves no conclusion. NaN for genes below 50 expected counts.
     """
     counted_G = expected_G >= FEWEST_COUNTS
     if not counted_G.any():
         return np.full(len(expected_G), np.nan)
     ratio_G = _log_ratio(observed_G, expected_G)
     median = np.median(ratio_G[counted_G] ** 2) / MEDIAN_OF_SQUARES
-    overall = max(median - np.median(1 / expected_G[counted_G]), 0.0)
+    overall = max(median - np.median(1 / expected_G[counted_G]), LEAST_SD**2)
     sd_G = np.sqrt(overall + 1 / np.maximum(expected_G, FEWEST_COUNTS))
     return np.where(counted_G, ratio_G / sd_G, np.nan)
 

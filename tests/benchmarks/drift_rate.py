@@ -47,7 +47,7 @@ MEANING = {
     "protocol": "1 is another protocol: depth, and an effect of its own on every gene",
     "lot": "log effect on 3 % of the genes, up or down",
 }
-# The scales of `drift_history` were settled on seeds below these.
+# The false alarms' studies and those of the power are not the same ones.
 NULL_SEEDS, POWER_SEEDS = 10_000, 100_000
 Alarms = dict[str, bool]
 
@@ -137,7 +137,8 @@ batch effects. The gates share {rate:.0%}.
 ## Power
 
 Share of {studies} later runs in which the decision, each gate, and each measure beside the gates
-(as if it had a gate's share) sees drift of a kind and strength.
+(as if it had a gate's share) sees drift of a kind and strength. Power beside false alarms above
+their nominal rate is not comparable with that of a gate that keeps its own.
 {power}
 """
 
@@ -157,7 +158,8 @@ def main() -> None:
     power = power_tables(list(over(drifted_deposits, told.studies, told.tree)))
     print("\n".join(power), flush=True)
     if told.out:
-        args = f"--deposits {told.deposits} --studies {told.studies} --tree {told.tree}"
+        args = f"--deposits {told.deposits} --studies {told.studies}"
+        args += "" if told.tree == FLAT else f" --tree {told.tree}"
         page = PAGE.format(
             args=f"{args} --out {told.out}",
             rates="\n".join(rates),

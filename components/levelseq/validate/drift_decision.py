@@ -5,9 +5,9 @@ not their values. Within a gate Benjamini-Hochberg goes over its measures and th
 drift it alarms as often as its share says, however many batches there are. So all gates of a
 deposit without drift are quiet with 99 % probability (`make bench-drift-rate` counts it).
 
-Four measures decide. MMD and the classifier see less than `latent` and `expression` do of any
-drift that was tried, and PSI alarms two or three times too often: they stand in the table only
-(docs/drift-power.md).
+Four gates decide. MMD, the classifier and PSI stand in the table only: with the same share they
+alarm in vain three to four times as often as stated, and of GC, protocol and reagent lots they see
+little that `expression` and `genes` do not see much sooner (docs/drift-power.md).
 """
 
 from __future__ import annotations

@@ -15,9 +15,9 @@ __all__ = ["FEWEST_BATCHES", "History", "Scale"]
 
 FEWEST_BATCHES = 3
 
-Scale = Literal["distance", "squared", "extreme"]
-# What makes the values about normal over batches; 0 is the logarithm.
-_POWER = {"distance": 0.5, "squared": 0.25, "extreme": 0.0}
+Scale = Literal["distance", "squared", "skewed", "extreme"]
+# The power under which values of batches are normal enough for rare alarms; 0 is the logarithm.
+_POWER = {"distance": 0.5, "squared": 0.25, "skewed": 0.0, "extreme": -0.5}
 
 
 @dataclass(frozen=True)
@@ -26,9 +26,10 @@ class History:
 
     Attributes:
         values: one a batch; their sign says a direction and does not count.
-        scale: a `distance` gathers many shifts, as a chi distribution does, and its root is about
-            normal; so is the fourth root of one that is `squared`, or that few shifts make; an
-            `extreme` is the mean of the largest of many, and its logarithm is.
+        scale: a `distance` gathers many shifts and its root is about normal, of one that is
+            `squared` the fourth root; one that a single shift makes is `skewed`, and the mean of
+            the largest of many is an `extreme`. The false alarms of `make bench-drift-rate` say
+            so: a root of the last two alarms about three times too often.
     """
 
     values: tuple[float, ...]
@@ -81,7 +82,11 @@ class History:
         centre, error = self._prediction()
         end = centre - float(stdtrit(len(self.values) - 1, level)) * error
         power = _POWER[self.scale]
-        return float(np.exp(end) if power == 0 else max(end, 0.0) ** (1 / power))
+        if power == 0:
+            return float(np.exp(end))
+        if power < 0:
+            return float((-end) ** (1 / power)) if end < 0 else float("inf")
+        return float(max(end, 0.0) ** (1 / power))
 
     def _prediction(self) -> tuple[float, float]:
         if len(self.values) < FEWEST_BATCHES:
@@ -90,5 +95,5 @@ class History:
         return float(scaled.mean()), float(scaled.std(ddof=1) * np.sqrt(1 + 1 / len(scaled)))
 
     def _scaled(self, value: Any) -> Any:
-        size, power = np.abs(value), _POWER[self.scale]
-        return np.log(np.maximum(size, 1e-6)) if power == 0 else size**power
+        size, power = np.maximum(np.abs(value), 1e-6), _POWER[self.scale]
+        return np.log(size) if power == 0 else np.sign(power) * size**power

@@ -55,13 +55,9 @@ MEASURES = {
     "latent": Measure("drift.latent", "distance", 0.25, "sd of a cell kind"),
     "expression": Measure("drift.expression", "distance", 0.1, "sd of log ratios over genes"),
     "genes": Measure("drift.genes", "extreme", 0.0, "sd of a gene, the 2 % that lie off most"),
-    "n_counts": Measure(
-        "drift.qc", "distance", 0.25, "KS distance as a shift in sd of a cell kind"
-    ),
-    "n_genes": Measure("drift.qc", "distance", 0.25, "KS distance as a shift in sd of a cell kind"),
-    "pct_mito": Measure(
-        "drift.qc", "distance", 0.25, "KS distance as a shift in sd of a cell kind"
-    ),
+    "n_counts": Measure("drift.qc", "skewed", 0.25, "KS distance as a shift in sd of a cell kind"),
+    "n_genes": Measure("drift.qc", "skewed", 0.25, "KS distance as a shift in sd of a cell kind"),
+    "pct_mito": Measure("drift.qc", "skewed", 0.25, "KS distance as a shift in sd of a cell kind"),
     "mmd": Measure(None, "distance", 0.0, "root of the squared MMD"),
     "c2st": Measure(None, "distance", 0.0, "d' of a classifier; 1 is an AUC of .76"),
     "psi": Measure(None, "squared", 0.0, "PSI of the library quality that moved most"),

@@ -6,18 +6,20 @@ import pandas as pd
 import pytest
 from workspaces import replaced
 
-from levelseq.cohort import open_cohort, open_normalized
+from levelseq.cohort import BatchTree, open_cohort, open_normalized
 from levelseq.errors import BadAddress, BadOption
 from levelseq.registry import Baselines, Registry
 from levelseq.store import join, open_store, read_bytes, read_json
 from levelseq.validate import step
+from levelseq.validate.drift_evidence import told_batches
 from levelseq.validate.evidence import gather
 from levelseq.validate.params import ValidateParams
 from levelseq.validate.unintegrated import components, log_cp10k
 
 PARAMS = ValidateParams(pictures=False)
 KEYS = {"schema", "run", "cohort", "normalized", "model", "champion", "data", "model_decision"}
-KEYS |= {"params", "reasons", "gates", "charts", "baseline", "controls", "scores", "governance"}
+KEYS |= {"params", "reasons", "gates", "charts", "baseline", "controls", "scores"}
+KEYS |= {"governance", "drift"}
 
 
 def judge(at, run, *, normalized="", params=PARAMS, name="study"):
@@ -49,7 +51,8 @@ def test_a_levelled_study_is_released_and_its_model_promoted(verdict):
     assert outcomes["governance.condition_embedding"] == "pass"
     assert outcomes["governance.protected_genes"] == "not_evaluated"
     assert outcomes["generalization.type_by_donor"] == "pass"
-    assert len(outcomes) == 21
+    assert len(outcomes) == 23
+    assert verdict["drift"] is None
     assert [c["name"] for c in verdict["controls"]] == ["random_split", "unintegrated", "combat"]
     assert verdict["baseline"] == {"tissue": [], "assay": [], "earlier": 0}
     assert gate(verdict, "signature.slope")["metric"] == "1"
@@ -192,6 +195,37 @@ def test_the_champion_that_sees_its_own_cohort_again_is_kept(plain):
     found = judge(plain, "again", name="known")
     assert found["champion"] == found["model"]
     assert found["model_decision"] == "keep"
+
+
+def test_a_champion_judges_drift_against_its_own_history(workspace):
+    first = judge(workspace, "a-first", name="drifting")
+    Registry(workspace.workspace, "drifting").promote(first["model"], "a-first", ["fit"])
+    Baselines(workspace.workspace, "drifting").add("cohort", {"run": "a-first", "gates": {}})
+    found = judge(workspace, "a-later", name="drifting")
+    assert gate(found, "drift.latent")["outcome"] == "pass"
+    assert gate(found, "drift.qc")["outcome"] == "pass"
+    assert gate(found, "drift.qc")["threshold_from"] == "baseline"
+    assert "no rarer ones than 1 in 5" in gate(found, "drift.latent")["reason"]
+    assert "linear" in gate(found, "drift.genes")["reason"]
+    table = found["drift"]
+    assert table["shares"] == {"drift.latent": 0.005, "drift.qc": 0.005}
+    assert len(table["batches"]) == 4
+    rows = {row["name"]: row for row in table["measures"]}
+    assert set(rows) == {"latent", "n_counts", "n_genes", "mmd", "c2st", "psi"}
+    assert rows["n_counts"]["values"] == [0.0] * 4
+    assert all(len(row["values"]) == len(row["p"]) == 4 for row in rows.values())
+    assert found["model_decision"] == "keep"
+
+
+def test_batches_that_are_donors_are_numbered_in_the_drift_table(workspace):
+    cohort = open_cohort(workspace.cohort)
+    tree = BatchTree.from_obs(cohort.obs(), ["site", "donor"])
+    told = told_batches(tree, cohort)
+    assert len(told) == len(set(told)) == len(tree.leaves)
+    assert not [d for d in cohort.obs()["donor"].astype(str).unique() if d in " ".join(told)]
+    assert told[0].startswith("site1")
+    plain_tree = BatchTree.from_obs(cohort.obs(), ["site", "run"])
+    assert told_batches(plain_tree, cohort)[0] == "site1>run1"
 
 
 def test_a_new_model_needs_the_champions_total(plain):

@@ -14,6 +14,7 @@ from sklearn.neighbors import NearestNeighbors
 from levelseq.cohort import BatchTree, Cohort, content_key, open_cohort
 from levelseq.cohort.loader import GeneCounts
 from levelseq.models.conditional_vae import VaeModel
+from levelseq.models.drift_reference import DriftReference
 from levelseq.models.embedding import latent_states
 from levelseq.models.expectation import kind_profiles, kinds_of, observed_and_expected
 from levelseq.models.minibatches import CohortMinibatches
@@ -57,7 +58,8 @@ def adapt_model(model: str, cohort: str, workspace: str) -> str:
     if store.exists(MODEL):
         return folder
     loaded = load_model(model)
-    adapted = adapt(loaded, opened, opened.obs())
+    obs = opened.obs()
+    adapted = adapt(loaded, opened, obs)
     manifest = {
         "key": key,
         "params": parent["params"],
@@ -71,6 +73,9 @@ def adapt_model(model: str, cohort: str, workspace: str) -> str:
     metrics.pop("anchors_moved", None)
     if new:
         metrics["anchors_moved"] = 0.0
+    reference = DriftReference.read(model)
+    if reference is not None:
+        reference.knowing(adapted, obs, adapted.embedding(opened, obs)).write(store)
     save_model(store, adapted, manifest, metrics)
     stage("recalibrate", "adapters fitted", new_batches=new)
     return folder

@@ -66,7 +66,9 @@ def fine_tune_model(model: str, cohort: str, workspace: str) -> str | None:
     rate = float(parent["params"]["learning_rate"])
     tuned, metrics = fine_tune(loaded, own, opened, rate, seed)
     whole = read_metrics(model) | metrics
-    whole["history"] = unseen_history(tuned, own, own.obs(), seed)
+    whole["history"], reference = unseen_history(tuned, own, own.obs(), seed)
+    obs = opened.obs()
+    reference.knowing(tuned, obs, tuned.embedding(opened, obs)).write(store)
     labelled, found = with_labels(tuned, own, seed)
     if found:
         whole["labels"] = found

@@ -177,9 +177,10 @@ def held_out_loss(
     network.eval()
     own = processes.part(observations)
     total = 0.0
-    for part in np.array_split(own, max(1, len(own) // 1024)):
-        if len(part):
-            total += descent.loss(minibatches.for_losses(part)) * len(part)
+    with shared(True):
+        for part in np.array_split(own, max(1, len(own) // 1024)):
+            if len(part):
+                total += descent.loss(minibatches.for_losses(part)) * len(part)
     device = network.log_theta_G.device
     sums = torch.tensor([total], dtype=torch.float64, device=device)
     processes.add_up([sums])

@@ -125,7 +125,8 @@ def _write(
     model, metrics = fitted
     obs = cohort.obs()
     metrics["largest_leaf"] = largest_leaf(obs, model.tree)
-    metrics["history"] = unseen_history(model, cohort, obs, seed)
+    metrics["history"], reference = unseen_history(model, cohort, obs, seed)
+    reference.write(store)
     model, found = with_labels(model, cohort, seed)
     if found:
         metrics["labels"] = found

@@ -16,7 +16,7 @@ from levelseq.validate.adversarial import hardened
 from levelseq.validate.board import inform, read_protected
 from levelseq.validate.control_chart import Chart, control_chart
 from levelseq.validate.controls import peer_controls, random_split
-from levelseq.validate.drift_evidence import drift_gates
+from levelseq.validate.drift_evidence import judge_drift
 from levelseq.validate.evidence import Evidence, gather
 from levelseq.validate.gates import Gate, data_decision, model_decision, not_evaluated
 from levelseq.validate.metric_versions import metric_version
@@ -52,6 +52,7 @@ class Evaluation:
         scores: name -> value; the version of scib-metrics among them.
         data: release or refuse.
         decision: promote, keep or recalibrate.
+        drift: every measure of drift by batch, or None without a baseline.
         reasons: sentences, the most important first.
         pictures: what the report draws.
     """
@@ -70,6 +71,7 @@ class Evaluation:
     scores: dict[str, float | str]
     data: str
     decision: str
+    drift: dict[str, Any] | None
     reasons: list[str]
     pictures: Pictures
 
@@ -105,13 +107,14 @@ def evaluate(
     compared = compare(evidence.sums, params.seed) if evidence.sums is not None else []
     board = inform(params, cohort, evidence, compared, protected)
     stage("validate", "governance looked at", gates=len(board.gates))
+    drift = judge_drift(cohort, normalized, model, workspace, name)
     gates = [
         *reference_gates(cohort, normalized),
         *_signature(cohort, evidence, compared, params),
         *board.gates,
         *_conservation(evidence, peers, params),
         *_mixing(evidence, peers),
-        *drift_gates(cohort, normalized, model, workspace, name),
+        *drift.gates,
     ]
     gates = hardened(gates, manifest["class"])
     kind = Kind.of(cohort)
@@ -145,6 +148,7 @@ def evaluate(
         scores=scores,
         data=data_decision(gates),
         decision=decision.model,
+        drift=drift.table,
         reasons=reasons(gates, controls, charts, decision.reason),
         pictures=portray(params, cohort, normalized, model, evidence, peers, history),
     )

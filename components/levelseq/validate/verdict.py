@@ -38,6 +38,7 @@ def as_verdict(evaluation: Evaluation, run: str) -> dict[str, Any]:
         "charts": [chart.as_json() for chart in evaluation.charts],
         "baseline": evaluation.kind.as_json() | {"earlier": evaluation.earlier},
         "governance": evaluation.governance,
+        "drift": evaluation.drift,
         "controls": [gate.as_json() for gate in evaluation.controls],
         "scores": {
             name: value if isinstance(value, str) else significant(value)

@@ -51,6 +51,8 @@ _TERMS = {
     "mmd": "MMD",
     "latent": "shift of the embedding",
     "expression": "shift of gene expression",
+    "genes": "genes that stand out",
+    "qc": "shift of library quality",
     "false_genes": "genes that differ only after levelling",
     "combat": "ComBat",
     "correlation": "correlation of log fold changes",

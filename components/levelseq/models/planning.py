@@ -72,7 +72,7 @@ def plan_augmentation(augment: str) -> tuple[tuple[str, ...], str]:
     """The terms of `augmentation` to train with, and why these.
 
     Args:
-        augment: as `parse_terms` reads it; 'auto': what helped in docs/ablation.md.
+        augment: as `parse_terms` reads it; 'auto': what helped in `make bench-ablation`.
     """
     if augment == "auto":
         reason = "counts thinned for the encoder; other augmentation did not help in the ablation"

@@ -6,7 +6,8 @@ IMAGE ?= levelseq/levelseq-cpu:0.1.0
 INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e
 
 .PHONY: run test test-slow lint compile docs image clean bench-default bench-drift bench-passes bench-real bench-kill \
-	bench-ablation bench-classical bench-confidence bench-controls bench-integration bench-nested bench-scale bench-train bench-truth
+	bench-ablation bench-classical bench-confidence bench-controls bench-drift-rate bench-integration bench-nested bench-ordered \
+	bench-scale bench-train bench-truth
 
 run: .venv/run
 	$(BIN)/levelseq run
@@ -33,8 +34,11 @@ bench-classical: .venv-peers/ready
 bench-train bench-integration: .venv-peers-models/ready
 
 bench-default bench-drift bench-real bench-passes bench-ablation bench-classical \
-	bench-confidence bench-controls bench-integration bench-nested bench-scale bench-train bench-truth: bench-%: .venv/test
+	bench-confidence bench-controls bench-integration bench-nested bench-ordered bench-scale bench-train bench-truth: bench-%: .venv/test
 	$(BIN)/python tests/benchmarks/$*.py $(ARGS)
+
+bench-drift-rate: .venv/test
+	$(BIN)/python tests/benchmarks/drift_rate.py $(ARGS)
 
 bench-kill: .venv/test
 	$(BIN)/python -m pytest -m slow -s tests/faults

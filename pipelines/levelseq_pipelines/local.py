@@ -28,6 +28,7 @@ from levelseq.progress import is_for_reading, relay, stage
 from levelseq.registry import run_folder
 from levelseq.store import join, open_store, read_json
 from levelseq_pipelines.compile import compiled_yaml
+from levelseq_pipelines.cost import Meter
 from levelseq_pipelines.pipelines import choices_of, study_of
 
 __all__ = ["Finished", "run_pipeline"]
@@ -96,6 +97,7 @@ class _Record:
     params: dict[str, Any]
     outcome: str = "failed"
     started: float = field(default_factory=time.time)
+    meter: Meter = field(default_factory=Meter)
 
     def as_json(self, run: str) -> dict[str, Any]:
         """The content of `run.json`."""
@@ -108,6 +110,7 @@ class _Record:
             "outcome": self.outcome,
             "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(self.started)),
             "seconds": round(time.time() - self.started, 1),
+            "cost": self.meter.as_json(),
             "threads": os.environ[_THREADS[0]],
             "python": platform.python_version(),
             "versions": {name: importlib.metadata.version(name) for name in _VERSIONS},

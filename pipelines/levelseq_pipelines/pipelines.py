@@ -14,11 +14,22 @@ from levelseq_pipelines.scheduling import FULL, GPU, SMALL, schedule
 
 __all__ = ["PIPELINES", "choices_of", "map_new_data", "normalize_cohort", "study_of"]
 
-_STUDY = ("batch", "label", "condition", "donor", "tissue", "assay", "date", "keep", "genes")
+_STUDY = (
+    "batch",
+    "label",
+    "condition",
+    "donor",
+    "tissue",
+    "assay",
+    "date",
+    "control",
+    "keep",
+    "genes",
+)
 _MAPPING = ("output_genes", "reference_batch", "interval", "most_unsupported")
 _CHOICES = {
-    "normalize_cohort": ("method", "model_class", "seed", *_MAPPING),
-    "map_new_data": ("seed", *_MAPPING),
+    "normalize_cohort": ("method", "model_class", "seed", "protected_genes", *_MAPPING),
+    "map_new_data": ("seed", "protected_genes", *_MAPPING),
 }
 
 
@@ -69,6 +80,7 @@ def _judge(gathered: _Gathered, given: dict[str, Any], mapped: Any, **model: Any
         cohort=gathered.cohort,
         normalized=mapped,
         name=name,
+        protected_genes=given["protected_genes"],
         seed=given["seed"],
         **model,
         **gathered.told,
@@ -98,6 +110,7 @@ def normalize_cohort(
     tissue: str = "",
     assay: str = "",
     date: str = "",
+    control: str = "",
     keep: list = [],
     genes: str = "",
     method: str = "log1p_cpm",
@@ -106,6 +119,7 @@ def normalize_cohort(
     interval: bool = False,
     most_unsupported: float = 0.6,
     model_class: str = "auto",
+    protected_genes: str = "",
     seed: int = 0,
 ):
     """Level a study: plan, ingest, normalize, train, map, validate, recalibrate, enforce.
@@ -147,12 +161,14 @@ def map_new_data(
     tissue: str = "",
     assay: str = "",
     date: str = "",
+    control: str = "",
     keep: list = [],
     genes: str = "",
     output_genes: str = "variable",
     reference_batch: str = "",
     interval: bool = False,
     most_unsupported: float = 0.6,
+    protected_genes: str = "",
     seed: int = 0,
 ):
     """Map new deposits through the champion: plan, ingest, map, validate, recalibrate, enforce.

@@ -1,36 +1,43 @@
 """`make bench-ablation`: what each term of the model is worth, one left out at a time.
 
-usage: ablation.py [SET ...] [--seeds N] [--out FILE.md]
+usage: ablation.py [SET ...] [--seeds N] [--ways TEXT ...] [--scores FILE.csv] [--out FILE.md]
 
-scIB totals (scib-metrics' default metrics) of the levelled embedding, means over seeds and sets;
-no labels in training but in the last line.
+scIB totals (scib-metrics' default metrics) of the levelled embedding, means over seeds; no labels
+in training but in the lines that say so. Each way is held against the model as it is on the same
+set and seed. Runs that FILE.csv has are not done again, so that a table can be made in parts.
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
+import copy
 import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
 import numpy as np
-from integration import counts_of, shared
+import pandas as pd
+from integration import BAR_SETS, counts_of, shared
 from real import SETS
 from studies import ingested
 
 from levelseq.cohort import open_cohort
 from levelseq.models import (
     cluster_metric,
+    label_head,
     latent_levelling,
     planning,
     training,
+    vae_fit,
 )
-from levelseq.models.minibatches import CohortMinibatches
 from levelseq.models.saving import load_model
 from levelseq.normalize import step as normalize
 from levelseq.normalize.params import NormalizeParams
+from levelseq.normalize.state import read_state
 from levelseq.train import step as train
 from levelseq.train.params import TrainParams
 from levelseq.validate import scib
@@ -41,13 +48,6 @@ SEEDS = 3
 
 def _states_as_they_are(self: Any, z_SZ: Any, *rest: Any) -> Any:
     return np.asarray(z_SZ, dtype=np.float64)
-
-
-_for_losses = CohortMinibatches.for_losses
-
-
-def _whole_counts(self: CohortMinibatches, observations: Any, *thinned_by: Any) -> Any:
-    return _for_losses(self, observations)
 
 
 WITHOUT: dict[str, tuple[list[Any], dict[str, Any]]] = {
@@ -69,67 +69,162 @@ WITHOUT: dict[str, tuple[list[Any], dict[str, Any]]] = {
         [patch.object(cluster_metric, "BATCH_WEIGHT", 0.0)],
         {},
     ),
-    "encoder's counts not thinned": (
-        [patch.object(CohortMinibatches, "for_losses", _whole_counts)],
-        {},
-    ),
+    "encoder's counts not thinned": ([], {"augment": "none"}),
+    "with gene drop": ([], {"augment": "thinning,gene_drop"}),
+    "with mixing of neighbours": ([], {"augment": "thinning,mixing"}),
+    "with style swap": ([], {"augment": "thinning,style_swap"}),
+    "with gene drop for thinning": ([], {"augment": "gene_drop"}),
     "constant learning rate": ([patch.object(training, "one_cycle", lambda done: 0.3)], {}),
     "no KL warm-up": ([patch.object(planning, "WARMUP", 0.0)], {}),
     "30 latent dimensions": ([], {"n_latent": 30}),
     "128 cells in a minibatch": ([], {"batch_size": 128}),
     "no dropout": ([], {"dropout": 0.0}),
-    "labels shape the metric (--use-labels)": ([], {"use_labels": True}),
+    "zero-inflated likelihood (--likelihood zinb)": ([], {"likelihood": "zinb"}),
+    "dispersion of each gene and batch": ([], {"dispersion": "gene-batch"}),
+    "with labels (--use-labels)": ([], {"use_labels": True}),
+    "labels shape the metric alone": (
+        [patch.object(label_head, "WEIGHT", 0.0)],
+        {"use_labels": True},
+    ),
 }
 
 
-def total(place: Path, cohort: str, values: str, seed: int, way: str) -> float:
-    """The scIB total of one set, seed and way."""
-    patches, choices = WITHOUT[way]
-    opened = open_cohort(cohort)
-    counts = counts_of(opened)
-    with contextlib.ExitStack() as stack:
-        for each in patches:
-            stack.enter_context(each)
-        params = TrainParams(seed=seed, model_class="vae", **choices)
-        folder = str(place / way.replace(" ", "-"))
-        model = load_model(train.run(params, cohort, values, folder))
-        places = model.embedding(opened, opened.obs())
+INTRO = """# What each term of the model is worth
+
+Made by `make bench-ablation ARGS="--out docs/ablation.md"`: scIB totals of the levelled embedding,
+means over seeds. Each line is the model with one thing changed. The difference is to the model as
+it is on the same set and seed, its standard error over these pairs; less than two of them is noise.
+
+"""
+AS_IT_IS = "the model as it is"
+AFTER_TRAINING = {
+    AS_IT_IS,
+    "without latent levelling",
+    "its clusters not drawn to mix batches",
+    "its offsets hardly shrunken",
+    "without the clusters' metric",
+    "batches left in clusters not counted as spread",
+}
+"""Ways with the same network: it is trained once a seed for all of them."""
+
+
+@dataclass
+class Study:
+    """One set, ready to be trained on.
+
+    Attributes:
+        place: folder of all that is written.
+        cohort, values: addresses of the counts and of the classical values.
+        networks: trained networks' weights and progress by seed, of the ways in `AFTER_TRAINING`.
+    """
+
+    place: Path
+    cohort: str
+    values: str
+    networks: dict[int, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.opened = open_cohort(self.cohort)
+        counts = counts_of(self.opened)
+        state = read_state(self.values)
         library = np.asarray(counts.X.sum(axis=1)).ravel()
-        variable = counts.var_names.get_indexer(model.space.variable)
-    before = components(log_cp10k(counts.X[:, variable], library))
-    batch, label = (counts.obs[column].to_numpy(dtype=str) for column in ("batch", "label"))
-    return scib.scores(places, before, batch, label).total
+        variable = counts.var_names.get_indexer(state.variable_genes)
+        self.before = components(log_cp10k(counts.X[:, variable], library))
+        self.batch, self.label = (counts.obs[c].to_numpy(dtype=str) for c in ("batch", "label"))
+
+    @contextlib.contextmanager
+    def trained_once(self, seed: int) -> Iterator[None]:
+        """Within, the seed's network is trained if it was not before."""
+        really = vae_fit._trained
+
+        def trained(network: Any, *rest: Any) -> Any:
+            if seed not in self.networks:
+                progress = really(network, *rest)
+                self.networks[seed] = copy.deepcopy(network.state_dict()), progress
+            weights, progress = self.networks[seed]
+            network.load_state_dict(weights)
+            network.eval()
+            return progress
+
+        with patch.object(vae_fit, "_trained", trained):
+            yield
+
+    def total(self, way: str, seed: int) -> float:
+        """The scIB total of one way and seed."""
+        patches, choices = WITHOUT[way]
+        with contextlib.ExitStack() as stack, tempfile.TemporaryDirectory() as folder:
+            for each in patches:
+                stack.enter_context(each)
+            if way in AFTER_TRAINING:
+                stack.enter_context(self.trained_once(seed))
+            params = TrainParams(seed=seed, model_class="vae", **choices)
+            model = load_model(train.run(params, self.cohort, self.values, folder))
+            places = model.embedding(self.opened, self.opened.obs())
+        return scib.scores(places, self.before, self.batch, self.label).total
+
+
+def scored(name: str, ways: list[str], seeds: int, found: pd.DataFrame, kept: Path | None) -> Any:
+    """The table of totals with those of a set, each kept as soon as it is known."""
+    address, roles = SETS[name]
+    with tempfile.TemporaryDirectory() as folder:
+        place = Path(folder)
+        cohort = ingested(place, str(shared() / "data" / address), roles)
+        study = Study(place, cohort, normalize.run(NormalizeParams(), cohort, folder))
+        for seed in range(seeds):
+            for way in ways:
+                if ((found["way"] == way) & (found["set"] == name) & (found["seed"] == seed)).any():
+                    continue
+                total = study.total(way, seed)
+                found.loc[len(found)] = [way, name, seed, total]
+                print(f"{name:18s} {seed} {way:52s} {total:.3f}", flush=True)
+                if kept:
+                    found.to_csv(kept, index=False)
+    return found
+
+
+def table(found: pd.DataFrame) -> list[str]:
+    """A line a way: mean totals, and the mean difference to the model as it is."""
+    sets = list(dict.fromkeys(found["set"]))
+    totals = found.pivot(index="way", columns=["set", "seed"], values="total")
+    lines = [
+        f"| | {' | '.join(sets)} | mean | difference | standard error | pairs |",
+        f"|---|{'---|' * (len(sets) + 4)}",
+    ]
+    for way in (way for way in WITHOUT if way in totals.index):
+        row = totals.loc[way]
+        means = [float(row[name].mean()) for name in sets]
+        cells = [f"{value:.3f}" for value in (*means, float(np.mean(means)))]
+        apart = (row - totals.loc[AS_IT_IS]).dropna()
+        if way != AS_IT_IS and len(apart) > 1:
+            error = float(apart.std(ddof=1)) / np.sqrt(len(apart))
+            cells += [f"{float(apart.mean()):+.3f}", f"{error:.3f}", str(len(apart))]
+        else:
+            cells += ["", "", ""]
+        lines.append(f"| {way} | {' | '.join(cells)} |")
+    return lines
 
 
 def main() -> None:
-    """Print and write a line a way: the mean total of each set and of all."""
+    """Print and write a line a way."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("sets", nargs="*", default=list(SETS))
+    parser.add_argument("sets", nargs="*", default=list(BAR_SETS))
     parser.add_argument("--seeds", type=int, default=SEEDS)
+    parser.add_argument(
+        "--ways", nargs="*", default=[""], help="those whose names hold one of these"
+    )
+    parser.add_argument("--scores", type=Path, help="CSV of single runs, read and added to")
     parser.add_argument("--out", type=Path)
     chosen = parser.parse_args()
-    found: dict[str, dict[str, float]] = {way: {} for way in WITHOUT}
+    found = pd.DataFrame(columns=["way", "set", "seed", "total"])
+    if chosen.scores and chosen.scores.exists():
+        found = pd.read_csv(chosen.scores)
+    ways = [way for way in WITHOUT if any(text in way for text in (AS_IT_IS, *chosen.ways))]
     for name in chosen.sets:
-        address, roles = SETS[name]
-        with tempfile.TemporaryDirectory() as folder:
-            place = Path(folder)
-            cohort = ingested(place, str(shared() / "data" / address), roles)
-            values = normalize.run(NormalizeParams(), cohort, folder)
-            for way in WITHOUT:
-                seeds = range(chosen.seeds)
-                of_each = [total(place, cohort, values, seed, way) for seed in seeds]
-                found[way][name] = float(np.mean(of_each))
-                print(f"{name:18s} {way:48s} {found[way][name]:.3f}", flush=True)
-    lines = [
-        f"| | {' | '.join(chosen.sets)} | mean |",
-        f"|---|{'---|' * (len(chosen.sets) + 1)}",
-    ]
-    for way, totals in found.items():
-        values_of = [*totals.values(), float(np.mean(list(totals.values())))]
-        lines.append(f"| {way} | {' | '.join(f'{value:.3f}' for value in values_of)} |")
+        found = scored(name, ways, chosen.seeds, found, chosen.scores)
+    lines = table(found)
     print("\n".join(lines))
     if chosen.out:
-        chosen.out.write_text("\n".join(lines) + "\n")
+        chosen.out.write_text(INTRO + "\n".join(lines) + "\n")
 
 
 if __name__ == "__main__":

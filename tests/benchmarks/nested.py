@@ -13,6 +13,7 @@ from __future__ import annotations
 import sys
 import tempfile
 from pathlib import Path
+from typing import NamedTuple
 from unittest.mock import patch
 
 import numpy as np
@@ -36,7 +37,21 @@ CELLS, FEW = 3600, 40
 # Counts of a gene in a leaf, on average: below it sampling noise hides any effect.
 COUNTED = 200
 NO_SHRINKAGE = 100.0
-WAYS = {"tree": "site>lab>run", "flat": "run", "one-hot": "run"}
+
+
+class Way(NamedTuple):
+    """How a model is told of the batches."""
+
+    batch: str
+    ordered: str = "none"
+    prior_sd: float | None = None
+
+
+WAYS = {
+    "tree": Way("site>lab>run"),
+    "flat": Way("run"),
+    "one-hot": Way("run", prior_sd=NO_SHRINKAGE),
+}
 
 
 def sheets(place: Path, seed: int) -> tuple[str, str, pd.DataFrame]:
@@ -51,29 +66,28 @@ def sheets(place: Path, seed: int) -> tuple[str, str, pd.DataFrame]:
     return parts[0], parts[1], table
 
 
-def trained(place: Path, sheet: str, way: str, seed: int) -> tuple[VaeModel, str]:
+def trained(place: Path, sheet: str, way: Way, seed: int) -> tuple[VaeModel, str]:
     """A model of a sheet's deposits by one way, and its cohort."""
-    roles = IngestParams(batch=WAYS[way], label="cell_type")
+    roles = IngestParams(batch=way.batch, label="cell_type")
     cohort = ingested(place, sheet, roles)
     values = normalize.run(NormalizeParams(), cohort, str(place))
     plain = networks.NodeEffects.__init__
 
-    def unshrunken(self: networks.NodeEffects, n: list[int], width: int, prior_sd: float) -> None:
-        plain(self, n, width, NO_SHRINKAGE if way == "one-hot" else prior_sd)
+    def shrunken(self: networks.NodeEffects, n: list[int], width: int, prior_sd: float) -> None:
+        plain(self, n, width, way.prior_sd or prior_sd)
 
-    with patch.object(networks.NodeEffects, "__init__", unshrunken):
-        params = TrainParams(seed=seed, model_class="vae")
-        model = load_model(train.run(params, cohort, values, str(place / way)))
+    with patch.object(networks.NodeEffects, "__init__", shrunken):
+        params = TrainParams(seed=seed, model_class="vae", ordered=way.ordered)
+        folder = place / f"{way.ordered} {way.prior_sd}"
+        model = load_model(train.run(params, cohort, values, str(folder)))
     assert isinstance(model, VaeModel)
     return model, cohort
 
 
-def estimated(model: VaeModel, obs: pd.DataFrame, leaves: list[str], unseen: bool) -> np.ndarray:
-    """(leaves, genes): mean log share over the anchors at each leaf."""
+def estimated(model: VaeModel, obs: pd.DataFrame, leaves: list[str]) -> np.ndarray:
+    """(leaves, genes): mean log share over the anchors at each leaf, or what stands for it."""
     first = obs.drop_duplicates("run").set_index("run", drop=False).loc[leaves]
     nodes = model.tree.node_codes(first)
-    if unseen:
-        nodes[:, -1] = -1
     latent = torch.as_tensor(model.anchors.latent)
     out = []
     with torch.no_grad():
@@ -92,8 +106,8 @@ def error(estimate: np.ndarray, truth: np.ndarray, base: tuple[np.ndarray, np.nd
     return float(np.sqrt(((own - true) ** 2).mean() / (true**2).mean()))
 
 
-def measured(place: Path, known: str, unseen: str, way: str, seed: int) -> tuple[float, ...]:
-    """Errors of the known leaves, of the unseen lab's before and after adapting."""
+def measured(place: Path, known: str, unseen: str, way: Way, seed: int) -> tuple[float, ...]:
+    """Errors of the known leaves, of the unseen ones before and after adapting."""
     model, cohort = trained(place, known, way, seed)
     truth = np.load(Path(known).parent / "truth/batch_effects.npz")
     opened = open_cohort(cohort)
@@ -104,13 +118,13 @@ def measured(place: Path, known: str, unseen: str, way: str, seed: int) -> tuple
     effect = pd.DataFrame(truth["effect"][:, genes], index=truth["leaf"].astype(str))
     obs = opened.obs().astype({"run": str})
     leaves = sorted(obs["run"].unique())
-    fitted, true = estimated(model, obs, leaves, False)[:, counted], effect.loc[leaves].to_numpy()
+    fitted, true = estimated(model, obs, leaves)[:, counted], effect.loc[leaves].to_numpy()
     base = fitted, true
-    later = open_cohort(ingested(place, unseen, IngestParams(batch=WAYS[way], label="cell_type")))
+    later = open_cohort(ingested(place, unseen, IngestParams(batch=way.batch, label="cell_type")))
     new = later.obs().astype({"run": str})
     runs = sorted(new["run"].unique())
     new_true = effect.loc[runs].to_numpy()
-    before = error(estimated(model, new, runs, True)[:, counted], new_true, base)
+    before = error(estimated(model, new, runs)[:, counted], new_true, base)
     few = new.copy()
     rank = few.groupby("run").cumcount()
     # All others are taken for a known leaf: nothing is fitted to them.
@@ -121,23 +135,23 @@ def measured(place: Path, known: str, unseen: str, way: str, seed: int) -> tuple
         few[level] = column
     adapted = adapt(model, later, few)
     assert isinstance(adapted, VaeModel)
-    after = error(estimated(adapted, new, runs, False)[:, counted], new_true, base)
+    after = error(estimated(adapted, new, runs)[:, counted], new_true, base)
     return error(fitted, true, base), before, after
 
 
 def main() -> None:
     """Print a line a study and way, then the bars."""
     seeds = int(sys.argv[1]) if len(sys.argv) > 1 else 3
-    rows = {way: [] for way in WAYS}
+    rows: dict[str, list[tuple[float, ...]]] = {name: [] for name in WAYS}
     print("seed  way      known leaves  unseen lab  adapted to 40 cells a run")
     for seed in range(seeds):
         with tempfile.TemporaryDirectory() as folder:
             known, unseen, _ = sheets(Path(folder), seed)
-            for way in WAYS:
+            for name, way in WAYS.items():
                 found = measured(Path(folder), known, unseen, way, seed)
-                rows[way].append(found)
-                print(f"{seed:4d}  {way:8s} {found[0]:12.3f}  {found[1]:10.3f}  {found[2]:8.3f}")
-    mean = {way: np.mean(found, axis=0) for way, found in rows.items()}
+                rows[name].append(found)
+                print(f"{seed:4d}  {name:8s} {found[0]:12.3f}  {found[1]:10.3f}  {found[2]:8.3f}")
+    mean = {name: np.mean(found, axis=0) for name, found in rows.items()}
     met = {}
     for number, what in enumerate(("known leaves", "an unseen lab", "the lab after adapting")):
         for other in ("flat", "one-hot"):

@@ -65,12 +65,19 @@ def ingested(workspace: Path, sheet: str, params: IngestParams = SIMULATED) -> s
     return ingest.run(plan.run(params, [sheet], str(workspace)), str(workspace))
 
 
-def built(workspace: Path, sheet: str, params: IngestParams = SIMULATED, seed: int = 0) -> Built:
+def built(
+    workspace: Path,
+    sheet: str,
+    params: IngestParams = SIMULATED,
+    seed: int = 0,
+    model_class: str = "auto",
+) -> Built:
     """A study through ingest, normalize, train and mapping."""
     place = str(workspace)
     cohort = ingested(workspace, sheet, params)
     normalized = normalize.run(NormalizeParams(), cohort, place)
-    model = train.run(TrainParams(seed=seed), cohort, normalized, place)
+    training = TrainParams.checked(seed=seed, model_class=model_class)
+    model = train.run(training, cohort, normalized, place)
     return Built(place, cohort, model, map_cohort(NormalizeParams(), cohort, model, place))
 
 

@@ -8,9 +8,12 @@ import pytest
 from levelseq.cohort import open_cohort
 from levelseq.models.adapt import adapt_model, false_correction
 from levelseq.models.conditional_vae import VaeModel
-from levelseq.models.expectation import gene_shifts
-from levelseq.models.saving import load_model, read_model_json
+from levelseq.models.drift_reference import DriftReference
+from levelseq.models.expectation import gene_totals
+from levelseq.models.saving import load_model, read_metrics, read_model_json
 from levelseq.validate.drift import Prototypes, latent_shift
+from levelseq.validate.drift_evidence import measured
+from levelseq.validate.gene_means import spread
 
 from .conftest import Trained
 
@@ -24,6 +27,7 @@ def test_old_weights_stay_and_the_parent_is_named(trained: Trained, adapted: str
     old, new = load_model(trained.model), load_model(adapted)
     assert isinstance(old, VaeModel)
     assert isinstance(new, VaeModel)
+    assert read_metrics(adapted)["anchors_moved"] == 0
     assert read_model_json(adapted)["parent"] == read_model_json(trained.model)["key"]
     assert new.tree.leaves[: len(old.tree.leaves)] == old.tree.leaves
     assert len(new.tree.leaves) == len(old.tree.leaves) + 1
@@ -39,8 +43,9 @@ def test_old_weights_stay_and_the_parent_is_named(trained: Trained, adapted: str
 
 def test_the_drift_is_gone(trained: Trained, adapted: str) -> None:
     later = open_cohort(trained.later)
-    (before,) = gene_shifts(load_model(trained.model), later, later.obs()).values()
-    (after,) = gene_shifts(load_model(adapted), later, later.obs()).values()
+    (before,) = gene_totals(load_model(trained.model), later, later.obs()).values()
+    (after,) = gene_totals(load_model(adapted), later, later.obs()).values()
+    before, after = spread(*before), spread(*after)
     assert before > 0.5
     assert after < 0.4 * before
 
@@ -65,3 +70,19 @@ def test_an_adapted_leaf_lies_nearer_to_the_anchors(trained: Trained, adapted: s
     before = latent_shift(old.embedding(later, later.obs()), kinds)
     after = latent_shift(new.embedding(later, later.obs()), kinds)
     assert after < before
+
+
+def test_what_it_was_adapted_to_is_no_drift(trained: Trained, adapted: str) -> None:
+    later = open_cohort(trained.later)
+    found = []
+    for address in (trained.model, adapted):
+        model = load_model(address)
+        places = model.embedding(later, later.obs())
+        found.append(measured(model, DriftReference.read(address), later, places))
+    before, after = found
+    assert abs(before["n_counts"][0]) > 0.25
+    assert after["n_counts"] == (0.0,)
+    assert after["n_genes"] == (0.0,)
+    assert after["expression"][0] < before["expression"][0]
+    assert after["latent"][0] < before["latent"][0]
+    assert after["genes"][0] < max(read_metrics(trained.model)["history"]["genes"].values())

@@ -9,6 +9,7 @@ import pytest
 
 from levelseq.models.embedding import Embedding
 from levelseq.models.latent_levelling import LatentLevelling
+from levelseq.models.tree_paths import NodeCounts
 
 NODES = [2, 4]
 
@@ -98,6 +99,50 @@ def test_a_new_leaf_comes_to_the_others_and_they_stay() -> None:
     before = fitted.apply(cells.z[known], cells.nodes[known], [2, 3])
     np.testing.assert_allclose(after[known], before, atol=1e-9)
     assert between(after, cells) < 0.05
+
+
+DATES = NodeCounts([2, 6], [(-1, -1), (-1, 0, 1, -1, 3, 4)])
+
+
+def drifting(seed: int, n: int = 2400) -> Cells:
+    """Two sites with three dates each; a date's effect is the one before and a step."""
+    random = np.random.default_rng(seed)
+    types, leaf = random.integers(0, 4, n), random.integers(0, 6, n)
+    truth = (4 * random.normal(size=(4, 6)))[types] + random.normal(size=(n, 6))
+    steps = random.normal(size=(2, 3, 6)).cumsum(axis=1).reshape(6, 6)
+    return Cells(truth + steps[leaf], np.column_stack([leaf // 3, leaf]), types, truth)
+
+
+def test_a_date_that_comes_later_lies_nearer_to_the_one_before_than_to_the_mean() -> None:
+    apart = []
+    for seed in range(4):
+        cells = drifting(seed)
+        known = ~np.isin(cells.nodes[:, 1], [2, 5])
+        seen = cells.nodes[known]
+        seen[:, 1] -= seen[:, 0]
+        later = cells.nodes[~known]
+        left = []
+        for order, code in (([(-1, -1), (-1, 0, -1, 2)], later[:, 0] * 2 + 1), ((), -1)):
+            nodes = NodeCounts([2, 4], order)
+            fitted = LatentLevelling.fit(cells.z[known], seen, nodes, 0)
+            as_known = np.column_stack([later[:, 0], np.broadcast_to(code, len(later))])
+            centred = fitted.apply(cells.z[~known], as_known, nodes) - cells.truth[~known]
+            base = fitted.apply(cells.z[known], seen, nodes) - cells.truth[known]
+            left.append(np.linalg.norm(centred - base.mean(axis=0), axis=1).mean())
+        apart.append(left)
+    walk, parent = np.mean(apart, axis=0)
+    assert walk < 0.9 * parent
+
+
+def test_a_date_fitted_anew_leaves_the_later_ones_where_they_are() -> None:
+    cells = drifting(8)
+    fitted = LatentLevelling.fit(cells.z, cells.nodes, DATES, 0)
+    before = fitted.apply(cells.z, cells.nodes, DATES)
+    own = cells.nodes[:, 1] == 1
+    again = fitted.with_leaf_of(cells.z[own] + 0.5, np.array([0, 1]), DATES)
+    after = again.apply(cells.z, cells.nodes, DATES)
+    np.testing.assert_allclose(after[~own], before[~own], atol=1e-9)
+    assert np.abs(after[own] - before[own]).mean() > 0.1
 
 
 def test_the_same_seed_gives_the_same_bytes_and_a_saved_embedding_the_same_places() -> None:

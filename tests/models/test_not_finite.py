@@ -14,10 +14,11 @@ import torch
 from levelseq.cohort import BatchTree, Cohort, open_cohort
 from levelseq.cohort.gene_space import GeneSpace
 from levelseq.errors import BadInput
-from levelseq.models import vae_fit
+from levelseq.models.conditional_vae import VaeModel
 from levelseq.models.networks import ConditionalVAE
 from levelseq.models.training import TrainingPlan
-from levelseq.models.vae_fit import VaeSettings, fit_vae
+from levelseq.models.vae_fit import fit_vae
+from levelseq.models.vae_settings import VaeSettings
 from levelseq.normalize.state import read_state
 
 from .conftest import Trained
@@ -93,7 +94,7 @@ def planted(name: str, place: Any) -> Callable[..., ConditionalVAE]:
 def test_a_weight_that_is_not_finite_names_its_gene(
     trained: Trained, monkeypatch: pytest.MonkeyPatch, name: str, place: Any
 ) -> None:
-    monkeypatch.setattr(vae_fit, "ConditionalVAE", planted(name, place))
+    monkeypatch.setattr(VaeModel, "NETWORK", staticmethod(planted(name, place)))
     with pytest.raises(BadInput) as caught:
         fitted(trained, open_cohort(trained.cohort), ["site", "run"])
     said = str(caught.value)
@@ -103,7 +104,7 @@ def test_a_weight_that_is_not_finite_names_its_gene(
 
 
 def test_a_donor_is_not_named(trained: Trained, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(vae_fit, "ConditionalVAE", planted("log_theta_G", 11))
+    monkeypatch.setattr(VaeModel, "NETWORK", staticmethod(planted("log_theta_G", 11)))
     cohort = open_cohort(trained.cohort)
     column = cohort.role("donor")
     assert column is not None
@@ -123,6 +124,6 @@ def test_weights_that_ran_away_name_the_gene_that_costs_most(
             network.decoder_hidden.weight.fill_(float("nan"))
         return network
 
-    monkeypatch.setattr(vae_fit, "ConditionalVAE", build)
+    monkeypatch.setattr(VaeModel, "NETWORK", staticmethod(build))
     with pytest.raises(BadInput, match=r"the likelihood of gene \S+ in batch site\d>run\d, larg"):
         fitted(trained, open_cohort(trained.cohort), ["site", "run"])

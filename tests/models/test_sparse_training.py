@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
@@ -16,10 +17,13 @@ from levelseq.models.descent import Descent
 from levelseq.models.flat_adam import FlatAdam
 from levelseq.models.fused_decoder import Reconstruction
 from levelseq.models.hidden_layer import HiddenLayer
+from levelseq.models.label_head import LabelHead
 from levelseq.models.likelihood import negative_binomial_log_prob
 from levelseq.models.networks import ConditionalVAE, Minibatch
 from levelseq.models.random_words import stream
 from levelseq.models.sparse_minibatches import Paths, SparseMinibatch, drawn
+from levelseq.models.tree_paths import NodeCounts
+from levelseq.models.vae_settings import VaeSettings
 
 GENES, NODES = 37, (2, 3)
 NODE_SL = torch.tensor([[0, 0], [0, 1], [1, 2], [1, -1], [-1, -1]])
@@ -35,13 +39,19 @@ def cells(n: int = 24, largest: float = 4.0) -> tuple[SparseMinibatch, Minibatch
     csr = sp.csr_matrix(counts)
     arrays = csr.data, csr.indices.astype(np.int32), csr.indptr.astype(np.int64)
     sparse = drawn(arrays, factors, Paths(node_BL), np.arange(n), None)
+    # The encoder's hidden layer is given the effects of other paths than the cells' own.
+    sparse = sparse._replace(style_B=np.roll(sparse.place_B, 1))
+    style_BL = sparse.node_PL[torch.from_numpy(sparse.style_B)]
+    label_B = torch.arange(n) % 4 - 1
+    sparse = sparse._replace(label_B=label_B)
     scaled = torch.from_numpy((counts / factors[:, None]).astype(np.float32))
-    return sparse, Minibatch(torch.from_numpy(counts), scaled, node_BL, None)
+    return sparse, Minibatch(torch.from_numpy(counts), scaled, node_BL, None, style_BL, label_B)
 
 
-def network() -> ConditionalVAE:
+def network(nodes: Sequence[int] = NODES) -> ConditionalVAE:
     torch.manual_seed(1)
-    made = ConditionalVAE(GENES, NODES, n_hidden=20, n_latent=5, dropout=0.0).train()
+    made = ConditionalVAE(GENES, nodes, VaeSettings(5, 20, 0.0)).train()
+    made.label_head = LabelHead(5, 3)
     with torch.no_grad():
         for name, parameter in made.named_parameters():
             if "nodes" in name or "theta" in name:
@@ -81,9 +91,26 @@ def test_a_sparse_step_has_the_gradients_of_a_dense_one(
             assert relative(getattr(getattr(ours, name), moment), theirs) < 1e-3, name
 
 
-def test_sparse_losses_are_the_dense_ones() -> None:
+@pytest.mark.parametrize("in_place", [False, True])
+def test_steps_along_an_ordered_level_get_the_gradients_of_all_that_come_after(
+    in_place: bool,
+) -> None:
     sparse, dense = cells()
-    descent = Descent(network().eval())
+    dates = NodeCounts(NODES, [(-1, -1), (-1, 0, 1)])
+    ours, plain = network(dates), network(dates)
+    if in_place:
+        FlatAdam(ours, {}, 1e-3)
+    found, expected = gradients(ours, sparse), gradients(plain, dense)
+    without = gradients(network(), dense)
+    for name in ("gene_nodes.levels.1", "encoder_nodes.levels.1", "decoder_nodes.levels.1"):
+        assert relative(found[name], expected[name]) < 2e-2, name
+        assert relative(found[name], without[name]) > 0.1, name
+
+
+@pytest.mark.parametrize("nodes", [NODES, NodeCounts(NODES, [(-1, -1), (-1, 0, 1)])])
+def test_sparse_losses_are_the_dense_ones(nodes: Sequence[int]) -> None:
+    sparse, dense = cells()
+    descent = Descent(network(nodes).eval())
     assert descent.loss(sparse) == pytest.approx(descent.loss(dense), rel=1e-5)
 
 

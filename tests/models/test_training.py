@@ -17,6 +17,8 @@ from levelseq.cohort.gene_space import GeneSpace
 from levelseq.cohort.loader import GeneCounts
 from levelseq.cohort.sampler import EpochSampler
 from levelseq.errors import BadInput, Retryable
+from levelseq.models.augmentation import Augmentation
+from levelseq.models.cell_mixing import similar_cells
 from levelseq.models.checkpoint import StoreCheckpoints
 from levelseq.models.minibatches import CohortMinibatches
 from levelseq.models.networks import ConditionalVAE
@@ -24,6 +26,7 @@ from levelseq.models.planning import plan_training
 from levelseq.models.saving import read_metrics
 from levelseq.models.threads import with_helper
 from levelseq.models.training import TrainingPlan, train_network
+from levelseq.models.vae_settings import VaeSettings
 from levelseq.normalize.state import read_state
 from levelseq.store import open_store
 
@@ -57,10 +60,10 @@ class Until:
     def __len__(self) -> int:
         return len(self.minibatches)
 
-    def for_losses(self, observations, thinned_by=None):
-        if thinned_by is not None and thinned_by[1] == self.step:
+    def for_losses(self, observations, drawn_by=None):
+        if drawn_by is not None and drawn_by[1] == self.step:
             self.happens()
-        return self.minibatches.for_losses(observations, thinned_by)
+        return self.minibatches.for_losses(observations, drawn_by)
 
 
 def die() -> None:
@@ -80,13 +83,15 @@ def setting(trained: Trained) -> tuple[GeneCounts, CohortMinibatches, list[int]]
     )
     tree = BatchTree.from_obs(cohort.obs(), ["site", "run"])
     counts = GeneCounts(cohort, space)
-    minibatches = CohortMinibatches(counts, tree.node_codes(cohort.obs()))
+    partners = similar_cells(counts, tree.leaf_codes(cohort.obs()), seed=0)
+    every_term = Augmentation(True, True, True, partners)
+    minibatches = CohortMinibatches(counts, tree.node_codes(cohort.obs()), augmentation=every_term)
     return counts, minibatches, [len(nodes) for nodes in tree.nodes]
 
 
 def network_for(setting: tuple[GeneCounts, CohortMinibatches, list[int]]) -> ConditionalVAE:
     torch.manual_seed(0)
-    return ConditionalVAE(setting[0].shape[1], setting[2], n_hidden=16, n_latent=4)
+    return ConditionalVAE(setting[0].shape[1], setting[2], VaeSettings(4, 16))
 
 
 def trained_weights(
@@ -206,14 +211,3 @@ def test_the_warm_up_follows_the_planned_steps() -> None:
     assert many.warmup_steps == round(0.3 * many.steps)
     assert many.steps > few.steps
     assert len(reasons) == 2
-
-
-def test_counts_thinned_for_the_encoder_keep_their_scale(setting) -> None:
-    minibatches = setting[1]
-    rows = np.arange(500)
-    whole = minibatches.tensors(rows)
-    thinned = minibatches.tensors(rows, np.random.default_rng(0))
-    assert torch.equal(whole.counts_BG, thinned.counts_BG)
-    assert not torch.equal(whole.scaled_BG, thinned.scaled_BG)
-    ratio = thinned.scaled_BG.sum() / whole.scaled_BG.sum()
-    assert ratio == pytest.approx(1.0, abs=0.02)

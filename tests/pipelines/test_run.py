@@ -8,6 +8,7 @@ import pytest
 from kfp import components
 from small import COLUMNS, STUDY, as_options
 
+from levelseq.cohort import open_cohort
 from levelseq.registry import Registry
 from levelseq.simulate import SimulateParams, study
 from levelseq.store import join, open_store, parent, read_json
@@ -58,6 +59,27 @@ def test_the_results_of_the_shipped_pipeline_export_as_one_anndata(levelled, tmp
     assert data.obsm["X_level"].shape[0] == data.n_obs
     assert data.layers["counts"].shape == data.X.shape
     assert data.uns["levelseq"]["method"] == "model"
+
+
+def test_no_donor_and_no_barcode_leaves_the_cohort(levelled):
+    """Whatever people and dashboards read: runs, logs, registry, baselines, models, manifests."""
+    (cohort,) = (Path(levelled) / "cohorts").iterdir()
+    obs = open_cohort(str(cohort)).obs()
+    planted = set(obs["donor"].astype(str)) | {cell.split(":")[-1] for cell in obs.index}
+    # Barcodes recur across deposits.
+    assert len(planted) > STUDY["cells"] / 4
+    planted = sorted(name for name in planted if len(name) > 3)
+    told, read = {}, 0
+    for path in Path(levelled).rglob("*"):
+        if path.is_dir() or any(part.endswith(".zarr") for part in path.parts):
+            continue
+        read += 1
+        content = path.read_bytes()
+        found = [name for name in planted if name.encode() in content]
+        if found:
+            told[str(path.relative_to(levelled))] = found[:3]
+    assert read > 10
+    assert not told
 
 
 def test_the_command_maps_a_later_deposit_through_the_champion(levelled, levelseq):

@@ -21,6 +21,7 @@ def gate(name, value, threshold, outcome):
         "outcome": outcome,
         "reason": f"{name} {outcome}",
         "threshold_from": "default",
+        "metric": "1",
     }
 
 
@@ -42,6 +43,7 @@ def make_verdict(
             gate("mixing.ilisi", 0.6, [0.3, None], "pass" if data == "release" else "fail"),
             gate("drift.latent", drift_value, [None, 0.1], drift),
         ],
+        "baseline": {"tissue": ["lung"], "assay": [], "earlier": 0},
         "controls": [],
         "scores": {"scib_total": total, "scib_metrics": "0.5.10"},
     }

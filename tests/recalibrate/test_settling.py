@@ -5,6 +5,7 @@ from settling import COHORT, Challenger, Study, make_verdict
 
 from levelseq.errors import BadAddress, Refused
 from levelseq.recalibrate import enforce, step
+from levelseq.recalibrate.challenge import Rung
 from levelseq.recalibrate.params import RecalibrateParams
 from levelseq.registry import Baselines, Registry
 from levelseq.store import Store, join
@@ -18,8 +19,8 @@ def study(tmp_path):
 
 
 def settled(study, challenger=None):
-    challenger = challenger or Challenger(None)
-    assert step.run(PARAMS, study.verdict, study.workspace, "study", challenger) == study.verdict
+    ladder = challenger if isinstance(challenger, list) else [Rung("adapters", challenger)]
+    assert step.run(PARAMS, study.verdict, study.workspace, "study", ladder) == study.verdict
     return study.final(), Registry(study.workspace, "study")
 
 
@@ -48,13 +49,30 @@ def test_promote_makes_champion_baseline_log_and_final_verdict(study):
         "run": study.run,
         "model": "m-new",
         "normalized": "normalized-by-m-new",
+        "tissue": ["lung"],
+        "assay": [],
         "gates": {"mixing.ilisi": 0.6, "drift.latent": None},
+        "metrics": {"mixing.ilisi": "1", "drift.latent": "1"},
         "scores": {"scib_total": 0.8, "scib_metrics": "0.5.10"},
     }
     page = study.store.get("report.html").decode()
     assert "Model promoted" in page
     assert "mixing.ilisi" in page
     assert study.store.list() == ["report.html", "verdict.json"]
+
+
+def test_the_first_cohort_of_a_tissue_says_that_it_founds_the_baseline(study):
+    first = study(make_verdict("promote"))
+    final, _ = settled(first)
+    said = "This is the first cohort of lung under this name: it becomes the baseline"
+    assert final["reasons"][-1].startswith(said)
+    assert said in first.store.get("report.html").decode()
+    for number, (tissue, founds) in enumerate((("lung", False), ("blood", True))):
+        about = {"run": f"next-{number}", "cohort": f"{number}" * 32}
+        kind = {"tissue": [tissue], "assay": [], "earlier": 0}
+        later = study(make_verdict("keep", champion="m-new") | about | {"baseline": kind})
+        final, _ = settled(later)
+        assert any("first cohort" in reason for reason in final["reasons"]) == founds
 
 
 def test_settling_again_changes_nothing(study):
@@ -110,6 +128,46 @@ def test_recalibrate_promotes_a_challenger_that_mends_the_drift(study, tmp_path)
     assert "Recalibrated model promoted" in study.store.get("report.html").decode()
 
 
+def test_the_ladder_is_climbed_until_a_challenger_passes(study, tmp_path):
+    with_champion(str(tmp_path / "w"))
+    study = study(drifted())
+    cheap = Challenger(make_verdict("keep", model="m-cheap", drift="fail", total=0.75))
+    dear = Challenger(make_verdict("keep", model="m-dear", total=0.75))
+    dearest = Challenger(make_verdict("keep", model="m-dearest", total=0.9))
+    ladder = [
+        Rung("adapters", cheap),
+        Rung("surgery", lambda *given: None, "only for patients"),
+        Rung("fine-tuning", dear),
+        Rung("training", dearest),
+    ]
+    final, registry = settled(study, ladder)
+    assert registry.champion()["model"] == "m-dear"
+    assert (cheap.made, dear.made, dearest.made) == (1, 1, 0)
+    tried = [
+        {"rung": "adapters", "model": "m-cheap", "because": ["its drift.latent fails"]},
+        {"rung": "surgery", "model": None, "because": ["only for patients"]},
+        {"rung": "fine-tuning", "model": "m-dear", "because": []},
+    ]
+    assert final["tried"] == registry.log()[-1]["tried"] == tried
+    assert final["champion_gates"]["drift.latent"] == 0.3
+    assert any(r.startswith("Recalibrated by fine-tuning") for r in final["reasons"])
+
+
+def test_every_challenger_that_fell_short_is_in_the_log(study, tmp_path):
+    with_champion(str(tmp_path / "w"))
+    study = study(drifted())
+    worse = [
+        Challenger(make_verdict("keep", model=model, drift="fail", total=0.75))
+        for model in ("m-1", "m-2")
+    ]
+    final, registry = settled(study, [Rung("adapters", worse[0]), Rung("fine-tuning", worse[1])])
+    assert registry.champion()["model"] == "m-old"
+    assert (final["model"], final["challenger"]) == ("m-old", "m-2")
+    (entry,) = [entry for entry in registry.log() if entry["action"] == "drop"]
+    assert [t["model"] for t in entry["tried"]] == ["m-1", "m-2"]
+    assert sum("its drift.latent fails" in reason for reason in final["reasons"]) == 2
+
+
 @pytest.mark.parametrize(
     ("changes", "because"),
     [
@@ -140,7 +198,7 @@ def test_nothing_is_promoted_over_a_champion_of_meanwhile(study, tmp_path):
     with_champion(study.workspace, "m-other")
     final, registry = settled(study)
     assert final["model_decision"] == "keep"
-    assert "m-other" in final["reasons"][-1]
+    assert any("m-other" in reason for reason in final["reasons"])
     assert registry.champion()["model"] == "m-other"
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from levelseq.cohort import open_cohort, open_normalized
-from levelseq.errors import BadInput
+from levelseq.errors import BadInput, BadOption
 from levelseq.ingest import plan
 from levelseq.ingest import step as ingest
 from levelseq.ingest.params import IngestParams
@@ -130,8 +130,25 @@ def test_what_is_not_asked_for_is_chosen_by_the_data_and_the_reason_kept(
     assert any("10 latent dimensions" in reason for reason in reasons)
     assert any("64 cells in a minibatch" in reason for reason in reasons)
     assert any("KL weight" in reason for reason in reasons)
+    assert any("counts thinned for the encoder" in reason for reason in reasons)
     with pytest.raises(BadInput, match="too few for a minibatch"):
         trained(str(tmp_path), cohort, model_class="vae", batch_size=4)
+
+
+def test_augmentation_is_what_was_asked_for(small: tuple[str, str, str], tmp_path: Path) -> None:
+    _, cohort, _ = small
+    w = str(tmp_path)
+    normalized = normalize.run(NormalizeParams(), cohort, w)
+    choices = {"model_class": "vae", "steps": 10, "n_hidden": 16}
+    one, same, none = (
+        train.run(TrainParams.checked(**choices, augment=terms), cohort, normalized, w)
+        for terms in ("mixing,gene_drop", " gene_drop, mixing", "none")
+    )
+    assert one == same != none
+    assert "augmentation: gene_drop, mixing, as asked" in read_metrics(one)["reasons"]
+    assert "augmentation: none, as asked" in read_metrics(none)["reasons"]
+    with pytest.raises(BadOption, match="--augment: should be some of thinning, gene_drop"):
+        TrainParams.checked(augment="flips")
 
 
 def test_labels_shape_the_embedding_only_when_asked(
@@ -148,5 +165,5 @@ def test_labels_shape_the_embedding_only_when_asked(
     opened = open_cohort(cohort)
     one, other = (model.embedding(opened, opened.obs()) for model in (plain, labelled))
     assert not np.allclose(one, other)
-    with pytest.raises(BadInput, match="no part in a classical model"):
+    with pytest.raises(BadInput, match="no part in a model of class classical"):
         trained(w, cohort, model_class="classical", use_labels=True)

@@ -8,6 +8,7 @@ from levelseq.validate.gates import (
     Limits,
     data_decision,
     judge,
+    judge_soundly,
     model_decision,
     not_evaluated,
     significant,
@@ -48,10 +49,35 @@ def test_json_has_six_digits_and_no_nan():
     assert not_evaluated("a.b", "why").as_json()["threshold"] is None
 
 
-@pytest.mark.parametrize("family", ["mixing", "conservation", "signature"])
+@pytest.mark.parametrize("family", ["mixing", "conservation", "signature", "governance"])
 def test_a_failed_gate_refuses_the_data_and_a_warning_does_not(family):
     assert data_decision([gate("mixing.y", "pass"), gate(f"{family}.x", "fail")]) == "refuse"
     assert data_decision([gate("mixing.y", "pass"), gate(f"{family}.x", "warn")]) == "release"
+
+
+def test_what_the_next_model_may_expect_refuses_nothing():
+    assert data_decision([gate("generalization.type_by_site", "fail")]) == "release"
+
+
+@pytest.mark.parametrize(
+    ("value", "interval", "outcome"),
+    [
+        (0.95, (0.2, 1.7), "pass"),
+        (0.85, (0.2, 0.86), "warn"),
+        (0.7, (0.6, 0.79), "fail"),
+        (0.7, (0.5, 0.81), "warn"),
+        (0.7, None, "warn"),
+    ],
+)
+def test_a_sound_gate_fails_only_with_its_whole_interval(value, interval, outcome):
+    found = judge_soundly("governance.x", value, interval, LIMITS, "a reason")
+    assert (found.outcome, found.interval) == (outcome, interval)
+
+
+def test_interval_and_p_are_told_where_they_are_known():
+    entry = Gate("a.b", 1.0, None, "pass", "why", interval=(0.12345678, 2.0), p=0.01).as_json()
+    assert (entry["interval"], entry["p"]) == ([0.123457, 2.0], 0.01)
+    assert not {"interval", "p"} & set(gate("a.b", "pass").as_json())
 
 
 def test_drift_judges_the_model_and_not_the_data():

@@ -10,6 +10,7 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
+from levelseq.validate.control_chart import control_chart
 from levelseq.validate.pictures import Pictures
 from levelseq.validate.report import render, with_verdict
 from levelseq.validate.report.charts import strip
@@ -72,7 +73,7 @@ def pictures(n=N, **changes):
             "levelseq": {"total": 0.85, "bio": 0.84, "batch": 0.87},
             "combat": {"total": 0.71, "bio": None, "batch": 0.64},
         },
-        "history": {"drift.latent": [0.01, None, 0.02], "mixing.ilisi": [0.6, 0.62]},
+        "history": {"drift.latent": [0.01, 0.015, 0.02], "mixing.ilisi": [0.6, 0.62]},
         "methods": ["Counts of 5,000 observations were levelled.", f"By {EVIL}."],
         "provenance": {
             "n_obs": n,
@@ -227,6 +228,24 @@ def test_methods_paragraph_says_what_was_done_and_found(page):
 def test_provenance_lists_every_fact(page):
     for phrase in ("9f" * 16, "3a" * 16, "site > run", "aa, bb", "model params · n latent"):
         assert phrase in page.text
+
+
+def test_a_gates_history_stands_on_its_control_chart():
+    past = [0.6 + 0.01 * z for z in (1, -1, 0.5, -0.5, 0.3, -0.8)]
+    chart = control_chart("mixing.ilisi", past, 0.8, [0.35, None])
+    shown = pictures(20, history={"mixing.ilisi": past})
+    now = [gate("mixing.ilisi", 0.8, [0.35, None])]
+    page = Page(render(verdict(gates=now, charts=[chart.as_json()]), shown))
+    assert chart.reason in page.text
+    (label,) = [
+        a["aria-label"] for t, a in page.tags if t == "svg" and "earlier" in a["aria-label"]
+    ]
+    assert "2 SD" in label
+    (height,) = [float(a["y1"]) for _, a in page.tags if a.get("class") == "mean"]
+    band = sorted(float(a["y1"]) for _, a in page.tags if a.get("class") in ("sd2", "sd3"))
+    assert band[0] < band[1] < height < band[2] < band[3]
+    values = [float(a["cy"]) for _, a in page.tags if a.get("class") == "value" and "cy" in a]
+    assert min(values) < band[0], "the jump lies above the upper 3 SD line"
 
 
 def test_a_first_run_has_no_history_and_says_so():

@@ -2,21 +2,24 @@ import json
 
 import anndata as ad
 import numpy as np
+import pandas as pd
 import pytest
 from workspaces import replaced
 
-from levelseq.cohort import open_cohort, open_normalized
-from levelseq.errors import BadAddress
-from levelseq.registry import Registry
+from levelseq.cohort import BatchTree, open_cohort, open_normalized
+from levelseq.errors import BadAddress, BadOption
+from levelseq.registry import Baselines, Registry
 from levelseq.store import join, open_store, read_bytes, read_json
 from levelseq.validate import step
+from levelseq.validate.drift_evidence import told_batches
 from levelseq.validate.evidence import gather
 from levelseq.validate.params import ValidateParams
 from levelseq.validate.unintegrated import components, log_cp10k
 
 PARAMS = ValidateParams(pictures=False)
 KEYS = {"schema", "run", "cohort", "normalized", "model", "champion", "data", "model_decision"}
-KEYS |= {"params", "reasons", "gates", "controls", "scores"}
+KEYS |= {"params", "reasons", "gates", "charts", "baseline", "controls", "scores"}
+KEYS |= {"governance", "drift"}
 
 
 def judge(at, run, *, normalized="", params=PARAMS, name="study"):
@@ -44,8 +47,16 @@ def test_a_levelled_study_is_released_and_its_model_promoted(verdict):
     assert outcomes["mixing.batch_variance"] == "pass"
     assert outcomes["drift.latent"] == "not_evaluated"
     assert outcomes["drift.expression"] == "not_evaluated"
-    assert len(outcomes) == 10
+    assert outcomes["governance.condition_values"] == "pass"
+    assert outcomes["governance.condition_embedding"] == "pass"
+    assert outcomes["governance.protected_genes"] == "not_evaluated"
+    assert outcomes["generalization.type_by_donor"] == "pass"
+    assert len(outcomes) == 23
+    assert verdict["drift"] is None
     assert [c["name"] for c in verdict["controls"]] == ["random_split", "unintegrated", "combat"]
+    assert verdict["baseline"] == {"tissue": [], "assay": [], "earlier": 0}
+    assert gate(verdict, "signature.slope")["metric"] == "1"
+    assert gate(verdict, "mixing.ilisi")["metric"].endswith(verdict["scores"]["scib_metrics"])
     scores = verdict["scores"]
     assert scores["scib_total"] > scores["unintegrated_scib_total"] + 0.05
     assert scores["scib_metrics"].count(".") == 2
@@ -57,6 +68,45 @@ def test_every_gate_has_a_sentence(verdict):
         assert found["reason"][0].isupper()
 
 
+def test_governance_tells_the_planted_genes_in_a_shape_that_stays(verdict, workspace):
+    found = verdict["governance"]
+    assert found["schema"] == "levelseq.governance/1"
+    assert set(found) == {
+        "schema", "observations", "genes", "classifiers", "drivers", "sets", "generalization",
+        "diversity",
+    }  # fmt: skip
+    assert [each["target"] for each in found["classifiers"]] == ["batch", "condition"]
+    condition = found["drivers"][1]["genes"]
+    planted = pd.read_csv(join(workspace.workspace, "deposits/truth/planted.csv"), index_col=0)
+    assert np.mean([gene["gene"] in planted.index for gene in condition[:10]]) >= 0.8
+    assert set(condition[0]["mean_absolute"]) == {"input", "embedding", "values"}
+    assert [each["target"] for each in found["generalization"]] == ["condition"] * 2 + ["type"] * 2
+    assert found["diversity"]["counted"] == "donors"
+
+
+def test_protected_sets_are_read_and_looked_at(workspace, tmp_path):
+    planted = pd.read_csv(join(workspace.workspace, "deposits/truth/planted.csv"), index_col=0)
+    file = tmp_path / "sets.gmt"
+    file.write_text("planted\tall of them\t" + "\t".join(planted.index) + "\n")
+    params = ValidateParams(pictures=False, protected_genes=str(file))
+    verdict = judge(workspace, "protected", params=params)
+    assert gate(verdict, "governance.protected_genes")["outcome"] == "pass"
+    found = verdict["governance"]["sets"][0]
+    assert (found["name"], found["size"]) == ("planted", len(planted))
+    assert found["kept"]["value"] > 0.8
+    assert "planted" in verdict["governance"]["drivers"][1]["genes"][0]["sets"]
+    page = read_bytes(join(workspace.workspace, "runs", "protected", "report.html")).decode()
+    assert "Protected gene sets" in page
+
+
+def test_a_file_of_no_gene_sets_is_refused_and_nothing_is_written(workspace, tmp_path):
+    file = tmp_path / "sets.gmt"
+    file.write_text("no genes here\n")
+    with pytest.raises(BadOption, match=r"sets\.gmt, line 1"):
+        judge(workspace, "bad", params=ValidateParams(protected_genes=str(file)))
+    assert not open_store(join(workspace.workspace, "runs", "bad")).exists("verdict.json")
+
+
 def test_a_second_run_is_the_first_and_another_says_the_same(verdict, workspace):
     address = join(workspace.workspace, "runs", "first", "verdict.json")
     before = read_bytes(address)
@@ -64,6 +114,25 @@ def test_a_second_run_is_the_first_and_another_says_the_same(verdict, workspace)
     assert read_bytes(address) == before
     again = judge(workspace, "second", params=ValidateParams())
     assert again | {"run": "first"} == verdict
+
+
+def test_a_run_is_charted_against_the_earlier_ones_of_its_kind(plain):
+    baselines = Baselines(plain.workspace, "charted")
+    first = judge(plain, "uncharted", name="charted")
+    assert {chart["outcome"] for chart in first["charts"]} == {"not_evaluated"}
+    own = gate(first, "mixing.batch_variance")
+    for i in range(8):
+        higher = {"run": f"r{i}", "gates": {own["name"]: own["value"] + 0.3 + 0.001 * (i % 3)}}
+        other = {"run": f"b{i}", "gates": {own["name"]: own["value"]}, "tissue": ["blood"]}
+        for place, content in ((f"cohort-{i}", higher), (f"blood-{i}", other)):
+            baselines.add(place, {**content, "metrics": {own["name"]: own["metric"]}})
+    found = judge(plain, "charted", name="charted")
+    chart = next(c for c in found["charts"] if c["gate"] == own["name"])
+    assert (chart["runs"], chart["outcome"]) == (8, "warn")
+    assert "1_3s" in chart["rules"]
+    assert chart["reason"] in found["reasons"]
+    assert found["data"] == first["data"], "a chart warns and refuses nothing"
+    assert found["baseline"]["earlier"] == 8
 
 
 def test_no_donor_and_no_barcode_is_told(verdict, workspace):
@@ -107,6 +176,18 @@ def test_a_condition_that_levelling_blows_up_is_refused(plain):
     assert "blown up" in gate(verdict, "signature.slope")["reason"]
 
 
+def test_a_condition_regressed_out_of_the_embedding_is_refused(workspace):
+    opened = open_normalized(workspace.normalized)
+    level, condition = opened.embedding().copy(), opened.obs()["condition"].astype(str).to_numpy()
+    for name in np.unique(condition):
+        level[condition == name] -= level[condition == name].mean(axis=0)
+    verdict = judge(workspace, "regressed", normalized=replaced(workspace, level=level))
+    assert verdict["data"] == "refuse"
+    assert gate(verdict, "governance.condition_embedding")["outcome"] == "fail"
+    assert gate(verdict, "signature.slope")["outcome"] == "pass"
+    assert gate(verdict, "conservation.neighbours_kept")["outcome"] != "fail"
+
+
 def test_the_champion_that_sees_its_own_cohort_again_is_kept(plain):
     first = judge(plain, "first", name="known")
     assert first["model_decision"] == "promote"
@@ -114,6 +195,37 @@ def test_the_champion_that_sees_its_own_cohort_again_is_kept(plain):
     found = judge(plain, "again", name="known")
     assert found["champion"] == found["model"]
     assert found["model_decision"] == "keep"
+
+
+def test_a_champion_judges_drift_against_its_own_history(workspace):
+    first = judge(workspace, "a-first", name="drifting")
+    Registry(workspace.workspace, "drifting").promote(first["model"], "a-first", ["fit"])
+    Baselines(workspace.workspace, "drifting").add("cohort", {"run": "a-first", "gates": {}})
+    found = judge(workspace, "a-later", name="drifting")
+    assert gate(found, "drift.latent")["outcome"] == "pass"
+    assert gate(found, "drift.qc")["outcome"] == "pass"
+    assert gate(found, "drift.qc")["threshold_from"] == "baseline"
+    assert "no rarer ones than 1 in 5" in gate(found, "drift.latent")["reason"]
+    assert "linear" in gate(found, "drift.genes")["reason"]
+    table = found["drift"]
+    assert table["shares"] == {"drift.latent": 0.005, "drift.qc": 0.005}
+    assert len(table["batches"]) == 4
+    rows = {row["name"]: row for row in table["measures"]}
+    assert set(rows) == {"latent", "n_counts", "n_genes", "mmd", "c2st", "psi"}
+    assert rows["n_counts"]["values"] == [0.0] * 4
+    assert all(len(row["values"]) == len(row["p"]) == 4 for row in rows.values())
+    assert found["model_decision"] == "keep"
+
+
+def test_batches_that_are_donors_are_numbered_in_the_drift_table(workspace):
+    cohort = open_cohort(workspace.cohort)
+    tree = BatchTree.from_obs(cohort.obs(), ["site", "donor"])
+    told = told_batches(tree, cohort)
+    assert len(told) == len(set(told)) == len(tree.leaves)
+    assert not [d for d in cohort.obs()["donor"].astype(str).unique() if d in " ".join(told)]
+    assert told[0].startswith("site1")
+    plain_tree = BatchTree.from_obs(cohort.obs(), ["site", "run"])
+    assert told_batches(plain_tree, cohort)[0] == "site1>run1"
 
 
 def test_a_new_model_needs_the_champions_total(plain):

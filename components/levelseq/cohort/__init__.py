@@ -2,7 +2,14 @@
 
 from levelseq.cohort.batch_tree import BatchTree, parse_levels
 from levelseq.cohort.classical_way import why_classical
-from levelseq.cohort.cohort import Cohort, Normalized, open_cohort, open_normalized, read_manifest
+from levelseq.cohort.cohort import (
+    UNKNOWN,
+    Cohort,
+    Normalized,
+    open_cohort,
+    open_normalized,
+    read_manifest,
+)
 from levelseq.cohort.keys import canonical_json, content_key, manifest_json
 from levelseq.cohort.shards import (
     SHARD_COUNTS,
@@ -15,6 +22,7 @@ from levelseq.cohort.shards import (
 __all__ = [
     "SHARD_COUNTS",
     "SHARD_OBSERVATIONS",
+    "UNKNOWN",
     "BatchTree",
     "Cohort",
     "Normalized",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left, insort
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -9,6 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from levelseq.cohort.ordered_levels import positions
 from levelseq.errors import BadOption
 
 __all__ = ["BatchTree", "parse_levels"]
@@ -30,11 +33,13 @@ def parse_levels(text: str) -> list[str]:
 class BatchTree:
     """Levels from the root down, and every leaf as the path of its values.
 
-    A node is a path from the root, so `run1` of two labs are two nodes.
+    A node is a path from the root, so `run1` of two labs are two nodes. The nodes of an ordered
+    level lie along a line, by date or number, below each parent.
     """
 
     levels: tuple[str, ...]
     leaves: tuple[Path, ...]
+    ordered: tuple[str, ...] = ()
 
     @classmethod
     def from_obs(cls, obs: pd.DataFrame, levels: list[str] | tuple[str, ...]) -> BatchTree:
@@ -44,11 +49,16 @@ class BatchTree:
     @classmethod
     def from_json(cls, content: dict[str, Any]) -> BatchTree:
         """The tree that `as_json` wrote."""
-        return cls(tuple(content["levels"]), tuple(tuple(leaf) for leaf in content["leaves"]))
+        leaves = tuple(tuple(leaf) for leaf in content["leaves"])
+        return cls(tuple(content["levels"]), leaves, tuple(content.get("ordered", ())))
 
     def as_json(self) -> dict[str, Any]:
         """The content of `batch_tree.json`."""
-        return {"levels": list(self.levels), "leaves": [list(leaf) for leaf in self.leaves]}
+        content: dict[str, Any] = {
+            "levels": list(self.levels),
+            "leaves": [list(leaf) for leaf in self.leaves],
+        }
+        return {**content, "ordered": list(self.ordered)} if self.ordered else content
 
     def without_constant_levels(self) -> tuple[BatchTree, list[str]]:
         """The tree without levels that have one value, and the names of those levels."""
@@ -57,10 +67,19 @@ class BatchTree:
         leaves = sorted({tuple(leaf[i] for i in keep) for leaf in self.leaves})
         return BatchTree(tuple(self.levels[i] for i in keep), tuple(leaves)), dropped
 
+    def in_order_of(self, ordered: tuple[str, ...]) -> BatchTree:
+        """This tree with some levels ordered, its leaves along them.
+
+        Raises:
+            BadOption: values of such a level are neither all numbers nor all ISO dates.
+        """
+        return BatchTree(self.levels, tuple(_along(self.leaves, self.levels, ordered)), ordered)
+
     def with_leaves_of(self, obs: pd.DataFrame) -> BatchTree:
         """This tree, with the observations' new leaves behind the old ones."""
-        new = sorted(set(_paths(obs, self.levels)) - set(self.leaves))
-        return BatchTree(self.levels, (*self.leaves, *new))
+        new = set(_paths(obs, self.levels)) - set(self.leaves)
+        leaves = (*self.leaves, *_along(new, self.levels, self.ordered))
+        return BatchTree(self.levels, leaves, self.ordered)
 
     def paths(self, obs: pd.DataFrame) -> list[Path]:
         """The path of each observation, whether or not the tree has it."""
@@ -74,14 +93,58 @@ class BatchTree:
             for i in range(len(self.levels))
         )
 
+    @cached_property
+    def follows(self) -> tuple[tuple[int, ...], ...]:
+        """For each level the number of the node that each node follows, -1 where there is none.
+
+        On an ordered level that is the latest earlier one below the same parent, of those that the
+        tree had before it: a node that comes later, with a date in between, changes no other's.
+        """
+        return tuple(
+            _latest_earlier(nodes, level) if level in self.ordered else (-1,) * len(nodes)
+            for level, nodes in zip(self.levels, self.nodes)
+        )
+
     def node_codes(self, obs: pd.DataFrame) -> np.ndarray[Any, np.dtype[np.int64]]:
-        """(observations, levels): the node's number on its level, -1 where the tree lacks it."""
+        """(observations, levels): the node's number on its level, -1 where the tree lacks it.
+
+        A node of an ordered level that the tree lacks has the number of the one that it follows.
+        """
         paths = _paths(obs, self.levels)
+        grown = self.with_leaves_of(obs) if self.ordered else self
         codes = np.empty((len(paths), len(self.levels)), dtype=np.int64)
-        for i, nodes in enumerate(self.nodes):
+        for i, nodes in enumerate(grown.nodes):
             number = {node: k for k, node in enumerate(nodes)}
+            for k in range(len(self.nodes[i]), len(nodes)):
+                before = grown.follows[i][k]
+                number[nodes[k]] = number[nodes[before]] if before >= 0 else -1
             codes[:, i] = [number.get(path[: i + 1], -1) for path in paths]
         return codes
+
+    def as_unseen(
+        self, node_SL: np.ndarray[Any, np.dtype[np.int64]], levels: int = 1
+    ) -> np.ndarray[Any, np.dtype[np.int64]]:
+        """(S, L): the codes that observations would have if the tree lacked their nodes.
+
+        Args:
+            node_SL: codes of nodes that it has.
+            levels: of how many levels, the leaves' and those above, it is to lack them.
+        """
+        codes = node_SL.copy()
+        follows = np.array([*self.follows[-levels], -1])
+        codes[:, -levels:] = -1
+        codes[:, -levels] = follows[node_SL[:, -levels]]
+        return codes
+
+    def opens_order(self, leaf: int) -> bool:
+        """Whether a leaf is the first of several on an ordered level."""
+        return self.follows[-1][leaf] < 0 and leaf in self.follows[-1]
+
+    def stand_in(self, leaf: Path) -> Path:
+        """The path of the nodes that a leaf is taken for: its own as far as the tree has them."""
+        codes = self.node_codes(pd.DataFrame([leaf], columns=list(self.levels)))[0]
+        known = [nodes[code] for nodes, code in zip(self.nodes, codes) if code >= 0]
+        return known[-1] if known else ()
 
     def leaf_codes(self, obs: pd.DataFrame) -> np.ndarray[Any, np.dtype[np.int64]]:
         """(observations,): the leaf's number, -1 where the tree lacks it."""
@@ -125,3 +188,29 @@ def _paths(obs: pd.DataFrame, levels: list[str] | tuple[str, ...]) -> list[Path]
     if not levels:
         return [()] * len(obs)
     return list(zip(*(obs[level].astype(str) for level in levels)))
+
+
+def _along(leaves: Iterable[Path], levels: Sequence[str], ordered: Sequence[str]) -> list[Path]:
+    """Leaves sorted by position on ordered levels, by name on others."""
+    leaves = sorted(leaves)
+    places: list[dict[str, Any]] = [
+        positions([leaf[i] for leaf in leaves], level) if level in ordered else {}
+        for i, level in enumerate(levels)
+    ]
+    return sorted(
+        leaves, key=lambda leaf: [own.get(value, value) for own, value in zip(places, leaf)]
+    )
+
+
+def _latest_earlier(nodes: Sequence[Path], level: str) -> tuple[int, ...]:
+    place = positions([node[-1] for node in nodes], level)
+    before: dict[Path, list[tuple[float, int]]] = {}
+    follows = []
+    for number, node in enumerate(nodes):
+        siblings, at = before.setdefault(node[:-1], []), place[node[-1]]
+        # Of equal dates the first; a node of the same date is no earlier one.
+        k = bisect_left(siblings, (at, -1))
+        first = bisect_left(siblings, (siblings[k - 1][0], -1)) if k else 0
+        follows.append(siblings[first][1] if k else -1)
+        insort(siblings, (at, number))
+    return tuple(follows)

@@ -15,7 +15,17 @@ from levelseq.cohort.shards import ShardReader
 from levelseq.errors import BadAddress
 from levelseq.store import Store, open_store
 
-__all__ = ["Cohort", "Normalized", "open_cohort", "open_normalized", "read_manifest"]
+__all__ = [
+    "UNKNOWN",
+    "Cohort",
+    "Normalized",
+    "open_cohort",
+    "open_normalized",
+    "read_manifest",
+]
+
+# How tables write that a value is not known.
+UNKNOWN = ("", "NA", "NaN", "nan", "None", "unknown")
 
 
 def read_manifest(store: Store, name: str, schema: str) -> dict[str, Any]:
@@ -75,7 +85,7 @@ class Cohort(_Sharded):
         return list(self.manifest["batch_tree"])
 
     def role(self, name: str) -> str | None:
-        """The column that plays a role: label, donor, condition, tissue, assay or date."""
+        """The column that plays a role: label, donor, condition, tissue, assay, date or control."""
         column: str | None = self.manifest["roles"].get(name)
         return column
 

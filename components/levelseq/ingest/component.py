@@ -26,6 +26,7 @@ def plan(
     tissue: str = "",
     assay: str = "",
     date: str = "",
+    control: str = "",
     keep: list = [],
     genes: str = "",
 ) -> NamedTuple("Planned", [("fingerprint", str), ("run", str), ("champion", str)]):

@@ -12,7 +12,7 @@ from levelseq.parameters import StepParams
 
 __all__ = ["ROLES", "IngestParams", "KeepRule"]
 
-ROLES = ("label", "condition", "donor", "tissue", "assay", "date")
+ROLES = ("label", "condition", "donor", "tissue", "assay", "date", "control")
 
 _RULE = re.compile(r"^\s*(.*?)\s*(==|!=)\s*(.*?)\s*$")
 
@@ -49,6 +49,10 @@ class IngestParams(StepParams):
     tissue: str = Field("", description="Column with the tissue")
     assay: str = Field("", description="Column with the assay")
     date: str = Field("", description="Column with the date")
+    control: str = Field(
+        "",
+        description="Column that names the reference material of control samples, empty elsewhere",
+    )
     keep: list[str] = Field(
         [], description="Rules 'column==value' or 'column!=value' that observations must all meet"
     )

@@ -114,9 +114,15 @@ def fingerprint(params: IngestParams, deposits: list[PlannedDeposit], genes_sha2
     content = {
         "schema": Cohort.SCHEMA,
         "deposits": [[d.sha256, d.metadata_sha256, d.study] for d in ordered],
-        "params": params.model_dump() | {"genes": genes_sha256},
+        "params": _counted(params) | {"genes": genes_sha256},
     }
     return content_key(content)
+
+
+def _counted(params: IngestParams) -> dict[str, Any]:
+    """The params that make a cohort; one that came later counts where it says something."""
+    later = {name for name in ("control",) if not getattr(params, name)}
+    return params.model_dump(exclude=later)
 
 
 def sha256_of(address: str) -> str:

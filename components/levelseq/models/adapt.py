@@ -14,9 +14,11 @@ from sklearn.neighbors import NearestNeighbors
 from levelseq.cohort import BatchTree, Cohort, content_key, open_cohort
 from levelseq.cohort.loader import GeneCounts
 from levelseq.models.conditional_vae import VaeModel
+from levelseq.models.drift_reference import DriftReference
+from levelseq.models.embedding import latent_states
 from levelseq.models.expectation import kind_profiles, kinds_of, observed_and_expected
 from levelseq.models.minibatches import CohortMinibatches
-from levelseq.models.networks import NodeEffects
+from levelseq.models.node_effects import NodeEffects
 from levelseq.models.saving import (
     MODEL,
     SCHEMA,
@@ -56,7 +58,8 @@ def adapt_model(model: str, cohort: str, workspace: str) -> str:
     if store.exists(MODEL):
         return folder
     loaded = load_model(model)
-    adapted = adapt(loaded, opened, opened.obs())
+    obs = opened.obs()
+    adapted = adapt(loaded, opened, obs)
     manifest = {
         "key": key,
         "params": parent["params"],
@@ -66,6 +69,13 @@ def adapt_model(model: str, cohort: str, workspace: str) -> str:
     metrics = read_metrics(model)
     new = len(adapted.tree.leaves) - len(loaded.tree.leaves)
     metrics["reasons"] = [*metrics["reasons"], f"adapted to {new} new batches; the rest is frozen"]
+    # New leaves leave the cells of old ones where they are.
+    metrics.pop("anchors_moved", None)
+    if new:
+        metrics["anchors_moved"] = 0.0
+    reference = DriftReference.read(model)
+    if reference is not None:
+        reference.knowing(adapted, obs, adapted.embedding(opened, obs)).write(store)
     save_model(store, adapted, manifest, metrics)
     stage("recalibrate", "adapters fitted", new_batches=new)
     return folder
@@ -94,8 +104,8 @@ def false_correction(model: str, cohort: str, seed: int) -> float:
     if len(rows) < FEWEST_TO_SPLIT:
         return float("nan")
     half = np.random.default_rng([seed, 4]).permutation(rows)[: len(rows) // 2]
-    whole = _renamed(_all_known(obs, loaded.tree, rows), loaded.tree, rows, "again")
-    split = _renamed(whole, loaded.tree, half, "half")
+    whole = _renamed(_all_known(obs, loaded.tree, rows), loaded.tree, rows)
+    split = _renamed(whole, loaded.tree, half)
     one = adapt(loaded, opened, whole).embedding(opened, whole, rows)
     two = adapt(loaded, opened, split).embedding(opened, split, rows)
     search = NearestNeighbors(n_neighbors=min(NEIGHBOURS, len(rows) - 1)).fit(one)
@@ -114,11 +124,14 @@ def _all_known(obs: pd.DataFrame, tree: BatchTree, rows: Any) -> pd.DataFrame:
     return known
 
 
-def _renamed(obs: pd.DataFrame, tree: BatchTree, rows: Any, suffix: str) -> pd.DataFrame:
-    """The observations with a new leaf for some rows, beside the one they have."""
+def _renamed(obs: pd.DataFrame, tree: BatchTree, rows: Any) -> pd.DataFrame:
+    """The observations with a new leaf for some rows, beside the one they have.
+
+    Its name ends in a space more, which leaves a date the date that it is.
+    """
     renamed = obs.copy()
     leaf = renamed[tree.levels[-1]].astype(str).to_numpy(dtype=object)
-    leaf[rows] = [f"{name} {suffix}" for name in leaf[rows]]
+    leaf[rows] = [f"{name} " for name in leaf[rows]]
     renamed[tree.levels[-1]] = leaf
     return renamed
 
@@ -130,7 +143,11 @@ def adapt_vae(model: VaeModel, cohort: Cohort, obs: pd.DataFrame) -> VaeModel:
     show in the parent's mean, shrunk towards zero by as much as the trained nodes of its level are
     alike (a gamma prior); the kinds are prototypes of
     the anchors, and cells are assigned anew after each round, since the encoder sees counts
-    without the effect. Every other weight stays.
+    without the effect. Every other weight stays. A network without effects of batches gets none: a
+    leaf's offsets in latent space are all that is fitted. On an ordered level the latest earlier
+    leaf stands for the parent's mean, and the leaves that follow one fitted anew stay where they
+    are. What would be shown is what is expected of counts, less those lost where the likelihood is
+    zero-inflated: an effect on the mean of what is not lost changes both by the same ratio.
 
     Args:
         model: stays as it is.
@@ -146,10 +163,11 @@ def adapt_vae(model: VaeModel, cohort: Cohort, obs: pd.DataFrame) -> VaeModel:
         kinds = kinds_of(model)
         for leaf in np.unique(codes if known.all() else codes[~known]):
             rows = np.flatnonzero(codes == leaf)
-            _fit_leaf(adapted, minibatches, kinds, int(leaf), rows)
-            latent = adapted.latent(minibatches, rows)
+            if adapted.network.n_nodes:
+                _fit_leaf(adapted, minibatches, kinds, int(leaf), rows)
+            state = latent_states(adapted.network, minibatches, rows)
             node_L = minibatches.nodes(rows[:1])[0]
-            place = adapted.place.with_leaf_of(latent, node_L, adapted.network.n_nodes)
+            place = adapted.place.with_leaf_of(state, node_L, adapted.n_nodes)
             adapted = replace(adapted, place=place)
     return adapted
 
@@ -158,16 +176,21 @@ def _fit_leaf(
     model: VaeModel, minibatches: CohortMinibatches, kinds: Prototypes, leaf: int, rows: Any
 ) -> None:
     """Set one leaf's gene effects in place; it has no others, as a leaf that was trained on has."""
-    table = model.network.gene_nodes.levels[-1]
+    network = model.network
+    tables = [m.levels[-1] for m in network.modules() if isinstance(m, NodeEffects)]
+    table = network.gene_nodes.levels[-1]
     parent = torch.as_tensor(_parent_nodes(model, leaf)).to(table.device)
     with torch.no_grad():
-        for effects in (m for m in model.network.modules() if isinstance(m, NodeEffects)):
-            effects.levels[-1][leaf] = 0.0
+        before = [effects[leaf].clone() for effects in tables]
+        for effects in tables:
+            effects[leaf] = 0.0
         profile_PG = kind_profiles(model, kinds, parent)
         prior = _prior_counts(model, leaf)
         for _ in range(ROUNDS):
             observed, expected = observed_and_expected(model, minibatches, kinds, profile_PG, rows)
             table[leaf] = torch.log((observed + prior) / (expected + prior))
+        for effects, own in zip(tables, before):
+            effects[network.n_nodes.after(leaf)] += own - effects[leaf]
 
 
 def _prior_counts(model: VaeModel, leaf: int) -> float:
@@ -175,32 +198,32 @@ def _prior_counts(model: VaeModel, leaf: int) -> float:
 
     One over the variance of what the path's new nodes may do, as trained leaves show it when as
     many of their nodes are taken away: the gamma prior of a multiplicative effect with that
-    variance.
+    variance. A new node is one without an effect.
     """
-    known = _parent_nodes(model, leaf)
     tables = model.network.gene_nodes.levels
-    new = sum(1 for node, table in zip(known, tables) if node < 0 or not table[node].any())
-    paths = model.tree.node_codes(pd.DataFrame(model.tree.leaves, columns=list(model.tree.levels)))
-    trained = [path for path in paths if tables[-1][path[-1]].any()][:MOST_LEAVES]
+    new = sum(1 for node, table in zip(_nodes(model, leaf), tables) if not table[node].any())
+    nodes = model.tree.node_codes(pd.DataFrame(model.tree.leaves, columns=list(model.tree.levels)))
+    trained = np.array([path for path in nodes if tables[-1][path[-1]].any()][:MOST_LEAVES])
     latent = torch.as_tensor(model.anchors.latent[:MOST_CELLS]).to(tables[0].device)
     squares = []
-    for path in trained:
-        above = path.copy()
-        above[len(path) - new :] = -1
+    for pair in zip(trained, model.tree.as_unseen(trained, new) if len(trained) else trained):
         own, without = (
             model.network.decode(
                 latent, torch.as_tensor(at).to(latent.device).expand(len(latent), -1)
             )
-            for at in (path, above)
+            for at in pair
         )
         squares.append(float((own - without).mean(dim=0).square().mean()))
     variance = float(np.mean(squares)) if squares else 0.0
     return float(np.clip(1 / max(variance, 1e-6), *PRIOR_COUNTS))
 
 
-def _parent_nodes(model: VaeModel, leaf: int) -> Any:
-    """The nodes on the path to a leaf, without the leaf itself."""
+def _nodes(model: VaeModel, leaf: int) -> Any:
+    """(L,): the nodes on the path to a leaf."""
     path = pd.DataFrame([model.tree.leaves[leaf]], columns=list(model.tree.levels))
-    nodes = model.tree.node_codes(path)[0]
-    nodes[-1] = -1
-    return nodes
+    return model.tree.node_codes(path)[0]
+
+
+def _parent_nodes(model: VaeModel, leaf: int) -> Any:
+    """(L,): the nodes that stand for a leaf before it has effects of its own."""
+    return model.tree.as_unseen(_nodes(model, leaf)[None])[0]

@@ -1,4 +1,6 @@
-"""The conditional VAE as a model: counts in, latent states and levelled expression out.
+"""A network on the batch tree as a model: counts in, latent states and levelled expression out.
+
+The conditional VAE is one; models of other classes differ from it in what they override.
 
 Shapes: S observations, G variable genes, Z latent dimensions.
 """
@@ -6,8 +8,8 @@ Shapes: S observations, G variable genes, Z latent dimensions.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
-from typing import Any, ClassVar
+from dataclasses import asdict, dataclass, replace
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import pandas as pd
@@ -18,11 +20,13 @@ from levelseq.cohort import BatchTree, Cohort
 from levelseq.cohort.gene_space import GeneSpace
 from levelseq.cohort.loader import GeneCounts
 from levelseq.models.anchors import Anchors
-from levelseq.models.embedding import Embedding, encoded, latent_states
+from levelseq.models.embedding import Embedding
 from levelseq.models.label_transfer import LabelTransfer
 from levelseq.models.levelled import Levelled, LevelledShard
 from levelseq.models.minibatches import CohortMinibatches, blocks, device
 from levelseq.models.networks import ConditionalVAE, Minibatch
+from levelseq.models.tree_paths import NodeCounts
+from levelseq.models.vae_settings import VaeSettings
 
 __all__ = ["VaeModel"]
 
@@ -45,6 +49,7 @@ class VaeModel:
     """
 
     KIND: ClassVar[str] = "ConditionalVAE"
+    NETWORK: ClassVar[type[ConditionalVAE]] = ConditionalVAE
 
     network: ConditionalVAE
     space: GeneSpace
@@ -58,23 +63,35 @@ class VaeModel:
         """The tensors of a cohort for this model; unseen nodes fall back to their parents."""
         return CohortMinibatches(counts, self.tree.node_codes(obs), self.mean_scaled_G)
 
-    def latent(self, minibatches: CohortMinibatches, observations: Any) -> Any:
-        """(S, Z) means of the observations' latent states."""
-        return latent_states(self.network, minibatches, observations)
+    @property
+    def n_nodes(self) -> NodeCounts:
+        """For each level of the tree how many nodes it has, and which follow which."""
+        return NodeCounts.of_tree(self.tree)
 
-    def embed(self, minibatches: CohortMinibatches, observations: Any) -> Any:
-        """(S, D) where observations lie in the levelled embedding."""
-        return np.concatenate(
-            [
-                self.project(*encoded(self.network, minibatches, part))
-                for part in blocks(observations)
-            ]
-        )
+    def encode(self, batch: Minibatch) -> tuple[Tensor, Tensor]:
+        """Mean and log-variance (B, Z) of cells' latent states."""
+        self.network.eval()
+        with torch.no_grad():
+            return self.network.encode(batch.scaled_BG, batch.node_BL)
+
+    def log_shares(self, latent_BZ: Tensor, node_BL: Tensor) -> Tensor:
+        """(B, G): log of each gene's share of the counts of some latent states on some paths."""
+        return self.network.decode(latent_BZ, node_BL)
 
     def project(self, batch: Minibatch, latent_BZ: Tensor) -> Any:
         """(B, D): where cells of some latent states lie in the embedding."""
         nodes = batch.node_BL.cpu().numpy()
-        return self.place.project(latent_BZ.cpu().numpy(), nodes, self.network.n_nodes)
+        return self.place.project(latent_BZ.cpu().numpy(), nodes, self.n_nodes)
+
+    def latent(self, minibatches: CohortMinibatches, observations: Any) -> Any:
+        """(S, Z) means of the observations' latent states."""
+        batches = map(minibatches.tensors, blocks(observations))
+        return torch.cat([self.encode(batch)[0] for batch in batches]).cpu().numpy()
+
+    def embed(self, minibatches: CohortMinibatches, observations: Any) -> Any:
+        """(S, D) where observations lie in the levelled embedding."""
+        batches = map(minibatches.tensors, blocks(observations))
+        return np.concatenate([self.project(batch, self.encode(batch)[0]) for batch in batches])
 
     def embedding(
         self, cohort: Cohort, obs: pd.DataFrame, rows: Any = None, *, unseen: bool = False
@@ -85,11 +102,11 @@ class VaeModel:
             cohort: where the counts are.
             obs: its observations; their leaves may differ from the cohort's own.
             rows: numbers of the observations asked for; None: all.
-            unseen: every observation is taken for its leaf's parent's mean.
+            unseen: every observation is taken for its leaf's parent's mean, or for the date before.
         """
         nodes = self.tree.node_codes(obs)
         if unseen:
-            nodes[:, -1] = -1
+            nodes = self.tree.as_unseen(nodes)
         with GeneCounts(cohort, self.space) as counts:
             minibatches = CohortMinibatches(counts, nodes, self.mean_scaled_G)
             return self.embed(minibatches, np.arange(len(obs)) if rows is None else rows)
@@ -103,7 +120,9 @@ class VaeModel:
         batch to that on the cell's own batch, at the cell's latent state. What a cell shows beyond
         the model's expectation stays, and a zero stays a zero. The interval holds 90 % of the
         values over draws of the latent state. An observation of an unseen leaf is taken for its
-        parent's mean.
+        parent's mean, or on an ordered level for the latest earlier leaf. Where counts may be lost
+        (zero inflation), the expected shares are of what is left: a batch that loses more of a
+        gene has its counts raised by as much, on average over cells.
         """
         with GeneCounts(cohort, self.space) as counts:
             minibatches = self.minibatches(counts, cohort.obs())
@@ -141,13 +160,13 @@ class VaeModel:
         interval: bool,
     ) -> tuple[Any, ...]:
         batch = minibatches.tensors(part)
-        latent, log_variance = self.network.encode(batch.scaled_BG, batch.node_BL)
+        latent, log_variance = self.encode(batch)
         on_reference = torch.as_tensor(target).to(batch.node_BL).expand(len(part), -1)
         per_million = batch.scaled_BG * (1e6 / self.space.reference_library)
 
         def corrected(state: Tensor) -> Tensor:
-            own = self.network.decode(state, batch.node_BL)
-            reference = self.network.decode(state, on_reference)
+            own = self.log_shares(state, batch.node_BL)
+            reference = self.log_shares(state, on_reference)
             return torch.log1p(per_million * torch.exp(reference - own))
 
         values = [corrected(latent)]
@@ -160,16 +179,11 @@ class VaeModel:
             values += [draws.quantile(0.05, dim=0), draws.quantile(0.95, dim=0)]
         return (self.project(batch, latent), *(v.cpu().numpy() for v in values))
 
-    def with_leaves_of(self, obs: pd.DataFrame) -> VaeModel:
+    def with_leaves_of(self, obs: pd.DataFrame) -> Self:
         """A copy whose tree also has the observations' leaves, with no effect of their own yet."""
         tree = self.tree.with_leaves_of(obs)
-        network = ConditionalVAE(
-            self.network.n_genes,
-            [len(nodes) for nodes in tree.nodes],
-            self.network.n_hidden,
-            self.network.n_latent,
-            self.network.dropout.p,
-        )
+        n_nodes = NodeCounts.of_tree(tree)
+        network = self.NETWORK(self.network.n_genes, n_nodes, self.network.settings)
         state = self.network.state_dict()
         for name, value in network.state_dict().items():
             if value.shape != state[name].shape:
@@ -177,16 +191,12 @@ class VaeModel:
                 grown[: len(state[name])] = state[name]
                 state[name] = grown
         network.load_state_dict(state)
-        place = self.place.with_nodes(self.network.n_nodes, network.n_nodes)
+        place = self.place.with_nodes(self.n_nodes, n_nodes)
         return replace(self, network=network.to(device()).eval(), tree=tree, place=place)
 
     def to_tensors(self) -> tuple[dict[str, Any], dict[str, Any]]:
         """Configuration and arrays, for saving."""
-        config = {
-            "n_hidden": self.network.n_hidden,
-            "n_latent": self.network.n_latent,
-            "dropout": self.network.dropout.p,
-        }
+        config = asdict(self.network.settings)
         state = self.network.state_dict()
         tensors = {f"network.{name}": value.cpu().numpy() for name, value in state.items()}
         anchors = {f"anchors.{name}": value for name, value in vars(self.anchors).items()}
@@ -196,10 +206,10 @@ class VaeModel:
     @classmethod
     def from_tensors(
         cls, config: dict[str, Any], tensors: dict[str, Any], space: GeneSpace, tree: BatchTree
-    ) -> VaeModel:
+    ) -> Self:
         """The model that `to_tensors` described."""
-        n_nodes = [len(nodes) for nodes in tree.nodes]
-        network = ConditionalVAE(len(space.variable), n_nodes, **config)
+        counted = NodeCounts.of_tree(tree)
+        network = cls.NETWORK(len(space.variable), counted, VaeSettings(**config))
         network.load_state_dict(
             {
                 name.removeprefix("network."): torch.as_tensor(value)

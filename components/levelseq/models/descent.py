@@ -35,8 +35,8 @@ class Descent:
         """
         _seed(seed)
         if isinstance(batch, Minibatch):
-            reconstruction, divergence = self.network.losses(batch, sampled=True)
-            loss = (reconstruction + kl_weight * divergence).mean()
+            reconstruction, divergence = self.network.mean_losses(batch, sampled=True)
+            loss = reconstruction + kl_weight * divergence
             loss.backward(loss.new_tensor(share))  # type: ignore[no-untyped-call]
             return loss.item()
         noise_BZ = torch.randn(len(batch.place_B), self.network.n_latent)
@@ -46,8 +46,7 @@ class Descent:
     def loss(self, batch: Minibatch | SparseMinibatch) -> float:
         """The mean loss of a network that is not training, at the means of the latent states."""
         if isinstance(batch, Minibatch):
-            reconstruction, divergence = self.network.losses(batch, sampled=False)
-            return (reconstruction + divergence).mean().item()
+            return sum(part.item() for part in self.network.mean_losses(batch, sampled=False))
         return self._sparse().loss(batch)
 
     def _sparse(self) -> SparseStep:

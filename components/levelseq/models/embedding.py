@@ -11,14 +11,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from levelseq.models.cluster_metric import ClusterMetric
 from levelseq.models.latent_levelling import LatentLevelling
 from levelseq.models.minibatches import CohortMinibatches, blocks
-from levelseq.models.networks import ConditionalVAE, Minibatch
+from levelseq.models.networks import ConditionalVAE
 
-__all__ = ["Embedding", "encoded", "latent_states"]
+__all__ = ["Embedding", "latent_states"]
 
 
 @dataclass(frozen=True)
@@ -49,8 +48,11 @@ class Embedding:
 
     def project(self, latent_BZ: Any, node_BL: Any, n_nodes: Sequence[int]) -> Any:
         """(B, D): where cells lie."""
-        levelled = self.levelling.apply(latent_BZ, node_BL, n_nodes)
-        return self.metric.apply(levelled).astype(np.float32)
+        return self.axes(self.levelling.apply(latent_BZ, node_BL, n_nodes))
+
+    def axes(self, levelled_BZ: Any) -> Any:
+        """(B, D): where latent states lie from which the offsets are taken."""
+        return self.metric.apply(levelled_BZ).astype(np.float32)
 
     def with_nodes(self, before: Sequence[int], after: Sequence[int]) -> Embedding:
         """With room for more nodes in each level of the tree."""
@@ -77,19 +79,12 @@ class Embedding:
         return cls(LatentLevelling(**held["levelling"]), ClusterMetric(**held["metric"]))
 
 
-def encoded(
-    network: ConditionalVAE, minibatches: CohortMinibatches, observations: Any
-) -> tuple[Minibatch, Tensor]:
-    """What the network is shown of some observations, and the mean of their latent states."""
-    network.eval()
-    batch = minibatches.tensors(observations)
-    with torch.no_grad():
-        return batch, network.encode(batch.scaled_BG, batch.node_BL)[0]
-
-
 def latent_states(
     network: ConditionalVAE, minibatches: CohortMinibatches, observations: Any
 ) -> Any:
-    """(B, Z): the means of the latent states of any number of observations."""
-    parts = [encoded(network, minibatches, part)[1] for part in blocks(observations)]
-    return torch.cat(parts).cpu().numpy()
+    """(B, Z): the means that a network's encoder gives for any number of observations."""
+    network.eval()
+    with torch.no_grad():
+        batches = map(minibatches.tensors, blocks(observations))
+        means = [network.encode(batch.scaled_BG, batch.node_BL)[0] for batch in batches]
+    return torch.cat(means).cpu().numpy()

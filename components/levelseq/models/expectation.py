@@ -12,15 +12,13 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from levelseq.cohort import Cohort
+from levelseq.cohort import BatchTree, Cohort
 from levelseq.cohort.loader import GeneCounts
 from levelseq.models.conditional_vae import VaeModel
 from levelseq.models.minibatches import CohortMinibatches, blocks
 from levelseq.validate.drift import Prototypes
 
-__all__ = ["gene_shifts", "kind_profiles", "kinds_of", "observed_and_expected"]
-
-FEWEST_COUNTS = 50
+__all__ = ["as_if_new", "gene_totals", "kind_profiles", "kinds_of", "observed_and_expected"]
 
 
 def kinds_of(model: VaeModel) -> Prototypes:
@@ -29,9 +27,12 @@ def kinds_of(model: VaeModel) -> Prototypes:
 
 
 def kind_profiles(model: VaeModel, kinds: Prototypes, nodes: Tensor) -> Tensor:
-    """(P, G): mean share of each gene among the anchors of each kind, at some nodes of the tree."""
+    """(P, G): mean share of each gene among the anchors of each kind, at some nodes of the tree.
+
+    Of the counts that are expected, those that zero inflation takes left out.
+    """
     latent = torch.as_tensor(model.anchors.latent).to(nodes.device)
-    rho_AG = model.network.decode(latent, nodes.expand(len(latent), -1)).exp()
+    rho_AG = model.log_shares(latent, nodes.expand(len(latent), -1)).exp()
     return torch.stack([rho_AG[kinds.member == p].mean(dim=0) for p in range(len(kinds.size))])
 
 
@@ -55,26 +56,24 @@ def observed_and_expected(
     return observed, expected * (observed.sum() / expected.sum().clamp(min=1e-12))
 
 
-def gene_shifts(
+def gene_totals(
     model: VaeModel, cohort: Cohort, obs: pd.DataFrame, *, unseen: bool = False
-) -> dict[str, float]:
-    """For each leaf the spread over genes of log observed over expected counts.
-
-    The root of the mean square over genes with 50 expected counts or more, less what Poisson
-    sampling alone would give; natural log.
+) -> dict[str, tuple[Any, Any]]:
+    """For each leaf (G,) its counts, and as many as its kinds of cells would show.
 
     Args:
-        model: a leaf that its tree lacks is expected to be as its parent's mean.
+        model: a leaf that its tree lacks is expected to be as its parent's mean, or on an ordered
+            level as the latest earlier leaf.
         cohort: where the counts are.
         obs: its observations.
-        unseen: take every leaf for its parent's mean. A leaf that had a part in that mean lies
-            nearer to it than a new one would; the shift is scaled to what a new one would show.
+        unseen: take every leaf for its parent's mean. A leaf that follows another on an ordered
+            level has no part in where that one lies.
     """
     tree = model.tree.with_leaves_of(obs)
     codes, nodes = tree.leaf_codes(obs), model.tree.node_codes(obs)
     if unseen:
-        nodes[:, -1] = -1
-    kinds, shifts = kinds_of(model), {}
+        nodes = model.tree.as_unseen(nodes)
+    kinds, totals = kinds_of(model), {}
     with GeneCounts(cohort, model.space) as counts, torch.no_grad():
         minibatches = CohortMinibatches(counts, nodes, model.mean_scaled_G)
         for leaf in np.unique(codes):
@@ -82,26 +81,27 @@ def gene_shifts(
             at = torch.as_tensor(nodes[rows[0]]).to(next(model.network.parameters()).device)
             profile_PG = kind_profiles(model, kinds, at)
             pair = observed_and_expected(model, minibatches, kinds, profile_PG, rows)
-            shift = _spread(*(counted.cpu().double().numpy() for counted in pair))
-            if unseen:
-                shift *= _as_if_new([other[:-1] for other in tree.leaves], int(leaf))
-            shifts[">".join(tree.leaves[leaf])] = shift
-    return shifts
+            observed, expected = (counted.cpu().double().numpy() for counted in pair)
+            totals[">".join(tree.leaves[leaf])] = observed, expected
+    return totals
 
 
-def _spread(observed: Any, expected: Any) -> float:
-    counted = expected >= FEWEST_COUNTS
-    if counted.sum() < 2:
-        return float("nan")
-    ratio = np.log((observed[counted] + 0.5) / (expected[counted] + 0.5))
-    sampling = (1 / expected[counted]).mean()
-    return float(np.sqrt(max((ratio**2).mean() - sampling, 0.0)))
+def as_if_new(tree: BatchTree) -> dict[str, float]:
+    """For each leaf how much farther a new one lies from the mean of its parent's m leaves.
 
-
-def _as_if_new(parents: list[tuple[str, ...]], leaf: int) -> float:
-    """How much farther from the mean of m leaves a new one lies than one of them.
-
-    sqrt((1 + 1/m) / (1 - 1/m)); an only child says nothing and gives NaN.
+    sqrt((1 + 1/m) / (1 - 1/m)), since a leaf that had a part in the mean lies nearer to it; an
+    only child says nothing and gives NaN. From the leaf that it follows on an ordered level a new
+    one lies as far; the first of them says nothing.
     """
-    siblings = parents.count(parents[leaf])
-    return float("nan") if siblings < 2 else float(np.sqrt((siblings + 1) / (siblings - 1)))
+    parents = [leaf[:-1] for leaf in tree.leaves]
+    farther = {}
+    for number, leaf in enumerate(tree.leaves):
+        siblings = parents.count(leaf[:-1])
+        if tree.levels[-1] in tree.ordered:
+            value = 1.0 if tree.follows[-1][number] >= 0 else float("nan")
+        else:
+            value = (
+                float("nan") if siblings < 2 else float(np.sqrt((siblings + 1) / (siblings - 1)))
+            )
+        farther[">".join(leaf)] = value
+    return farther

@@ -2,46 +2,104 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 
 from levelseq.cohort import Cohort
+from levelseq.models.anchors import Anchors
 from levelseq.models.conditional_vae import VaeModel
-from levelseq.models.expectation import gene_shifts
+from levelseq.models.drift_reference import DriftReference, quality_of
+from levelseq.models.expectation import as_if_new, gene_totals
 from levelseq.models.saving import Model
 from levelseq.models.training import split
-from levelseq.validate.drift import Prototypes, latent_shift
+from levelseq.validate.drift_measures import (
+    EMBEDDING,
+    QUALITY,
+    Reference,
+    embedding_measures,
+    quality_measures,
+)
+from levelseq.validate.gene_means import gene_scale, relative_ratios, spread, unseen_standouts
 
 __all__ = ["unseen_history"]
+
+_History = dict[str, dict[str, float]]
 
 
 def unseen_history(
     model: Model, cohort: Cohort, obs: pd.DataFrame, seed: int
-) -> dict[str, dict[str, float]]:
-    """For each leaf of the training cohort the shifts that it would have shown if it were unseen.
+) -> tuple[_History, DriftReference]:
+    """For each measure of drift what every leaf would have shown if it were unseen.
+
+    Args:
+        model: as fitted; its anchors are those that `Anchors.choose` gives for the seed.
+        cohort: that it was fitted to.
+        obs: the cohort's observations.
+        seed: of the fit.
 
     Returns:
-        `latent` and, by a VAE, `expression`: leaf -> shift. To the latent shift of every leaf
-        that of the held-out cells is added, since cells that were trained on lie nearer to the
-        anchors than new ones.
+        Measure -> leaf -> value, and what later batches are compared with. The first leaf of an
+        ordered level has no value, since a new one is not the first.
     """
+    quality_SQ = quality_of(obs)
+    quality_AQ = quality_SQ[Anchors.choose(len(obs), seed)]
+    history = _of_cells(model, cohort, obs, quality_SQ, quality_AQ)
+    seen = model.embedding(cohort, obs)
+    scale_G = np.zeros(0)
+    if isinstance(model, VaeModel):
+        history = _as_untrained(history, model, seen[split(len(obs), seed)[1]], quality_AQ)
+        of_genes, scale_G = _of_genes(model, cohort, obs)
+        history |= of_genes
+    unknown = DriftReference(quality_AQ, np.zeros((0, len(QUALITY))), scale_G)
+    finite = {measure: _finite(values) for measure, values in history.items()}
+    return finite, unknown.knowing(model, obs, seen)
+
+
+def _of_cells(
+    model: Model, cohort: Cohort, obs: pd.DataFrame, quality_SQ: Any, quality_AQ: Any
+) -> _History:
+    """Each leaf's cells, placed as if unseen, beside the anchors of the other leaves."""
     places, codes = model.embedding(cohort, obs, unseen=True), model.tree.leaf_codes(obs)
-    anchors, shifts = model.anchors, {}
+    anchors, history = model.anchors, _History()
     for number, leaf in enumerate(model.tree.leaves):
-        others = anchors.embedding[anchors.leaf != number]
-        if len(others):
-            kinds = Prototypes.of(others, anchors.noise)
-            shifts[">".join(leaf)] = latent_shift(places[codes == number], kinds)
-    if not isinstance(model, VaeModel):
-        return {"latent": _finite(shifts)}
-    held_out = split(len(obs), seed)[1]
-    kinds = Prototypes.of(anchors.embedding, anchors.noise)
-    gap = latent_shift(model.embedding(cohort, obs)[held_out], kinds)
-    gap = gap if np.isfinite(gap) else 0.0
-    return {
-        "latent": _finite({leaf: float(np.hypot(shift, gap)) for leaf, shift in shifts.items()}),
-        "expression": _finite(gene_shifts(model, cohort, obs, unseen=True)),
+        rows, others = codes == number, anchors.leaf != number
+        if rows.any() and others.any() and not model.tree.opens_order(number):
+            reference = Reference.of(anchors.embedding[others], anchors.noise, quality_AQ[others])
+            found = embedding_measures(places[rows], reference)
+            found |= quality_measures(places[rows], quality_SQ[rows], reference)
+            for measure, value in found.items():
+                history.setdefault(measure, {})[">".join(leaf)] = value
+    return history
+
+
+def _as_untrained(history: _History, model: VaeModel, held_out: Any, quality_AQ: Any) -> _History:
+    """With the held-out cells' distance from the anchors added to that of every leaf.
+
+    Cells that were trained on lie nearer to the anchors than new ones do.
+    """
+    anchors = model.anchors
+    gaps = embedding_measures(held_out, Reference.of(anchors.embedding, anchors.noise, quality_AQ))
+    wider = {
+        measure: {leaf: float(np.hypot(v, np.nan_to_num(gaps[measure]))) for leaf, v in own.items()}
+        for measure, own in history.items()
+        if measure in EMBEDDING
     }
+    return history | wider
+
+
+def _of_genes(model: VaeModel, cohort: Cohort, obs: pd.DataFrame) -> tuple[_History, Any]:
+    """Of the counts beside those of the parents' means, and the genes' scale (G,)."""
+    totals = gene_totals(model, cohort, obs, unseen=True)
+    farther = as_if_new(model.tree)
+    relative = {leaf: relative_ratios(*totals[leaf]) for leaf in totals if farther[leaf] > 0}
+    relative_BG = np.array(list(relative.values())).reshape(-1, len(model.space.variable))
+    history = {
+        "expression": {leaf: spread(*pair) * farther[leaf] for leaf, pair in totals.items()},
+        "genes": dict(zip(relative, unseen_standouts(relative_BG).tolist())),
+    }
+    return history, gene_scale(relative_BG)
 
 
 def _finite(shifts: dict[str, float]) -> dict[str, float]:

@@ -10,12 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from levelseq.cohort import Cohort
+from levelseq.cohort import UNKNOWN, Cohort
 from levelseq.models.anchors import Anchors
 from levelseq.models.calibration import Calibration, auroc, expected_calibration_error
 from levelseq.models.label_transfer import LabelTransfer, evidence_of, label_codes, vote
 from levelseq.models.saving import Model
-from levelseq.validate.evidence import UNKNOWN
 
 __all__ = ["with_labels"]
 

@@ -12,7 +12,7 @@ Shapes: S cells, Z latent dimensions, K clusters, L levels, N nodes of all level
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -21,7 +21,7 @@ import torch
 from numpy.typing import NDArray
 from sklearn.cluster import KMeans
 
-from levelseq.models.networks import paths
+from levelseq.models.tree_paths import NodeCounts, paths
 
 __all__ = ["LatentLevelling"]
 
@@ -97,13 +97,25 @@ class LatentLevelling:
         """(S, Z): latent states without the offsets; an unknown node (-1) has none."""
         z = np.asarray(z_SZ, dtype=np.float64)
         out = np.empty_like(z)
-        node_PL, place_S = np.unique(node_SL, axis=0, return_inverse=True)
-        for number, (node_L, path_N) in enumerate(zip(node_PL, _paths(node_PL, n_nodes))):
-            same = place_S == number
-            pull = self.pull_KF[:, node_L[-1]] if node_L[-1] >= 0 else 0.0
-            offset_KZ = np.einsum("n,knz->kz", path_N, self.offset_KNZ)
+        for same, offset_KZ, pull in self._by_path(node_SL, n_nodes):
             out[same] = self._placed(z[same], offset_KZ, pull)[0]
         return out
+
+    def effect(self, levelled_SZ: Any, node_SL: Ints, n_nodes: Sequence[int]) -> F64:
+        """(S, Z): what `apply` would take from cells of these levelled states on these paths."""
+        levelled = np.asarray(levelled_SZ, dtype=np.float64)
+        out = np.empty_like(levelled)
+        for same, offset_KZ, pull in self._by_path(node_SL, n_nodes):
+            share = _softmax(_closeness(levelled[same], self.direction_KZ) + pull)
+            out[same] = share @ offset_KZ
+        return out
+
+    def _by_path(self, node_SL: Ints, n_nodes: Sequence[int]) -> Iterator[tuple[Any, F64, Any]]:
+        """For each distinct path its cells, the clusters' offsets on it, and their pull."""
+        node_PL, place_S = np.unique(node_SL, axis=0, return_inverse=True)
+        for number, (node_L, path_N) in enumerate(zip(node_PL, _paths(node_PL, n_nodes))):
+            pull = self.pull_KF[:, node_L[-1]] if node_L[-1] >= 0 else 0.0
+            yield place_S == number, np.einsum("n,knz->kz", path_N, self.offset_KNZ), pull
 
     def _placed(self, z: F64, offset_KZ: F64, pull: Any) -> tuple[F64, F64]:
         """Cells of one path without their offsets, and their shares of the clusters."""
@@ -124,7 +136,7 @@ class LatentLevelling:
         return replace(self, offset_KNZ=np.concatenate(levels, axis=1), pull_KF=pull)
 
     def with_leaf_of(self, z_SZ: Any, node_L: Ints, n_nodes: Sequence[int]) -> LatentLevelling:
-        """With one leaf's offsets estimated from its cells, everything else frozen.
+        """With one leaf's offsets estimated from its cells; leaves that follow it stay as they are.
 
         Args:
             z_SZ: latent states of the leaf's cells.
@@ -133,7 +145,8 @@ class LatentLevelling:
         """
         z = np.asarray(z_SZ, dtype=np.float64)
         path_N = _paths(node_L[None], n_nodes)[0]
-        own = sum(n_nodes[:-1]) + int(node_L[-1])
+        above, leaf = sum(n_nodes[:-1]), int(node_L[-1])
+        own, later = above + leaf, [above + other for other in NodeCounts.of(n_nodes).after(leaf)]
         offset = self.offset_KNZ.copy()
         offset[:, own] = 0.0
         above_KZ = np.einsum("n,knz->kz", path_N, offset)
@@ -144,6 +157,7 @@ class LatentLevelling:
             seen_KZ = share.T @ z - n_K * (self.centre_KZ + above_KZ)
             own_KZ = seen_KZ / (n_K + self.precision_L[-1])
         offset[:, own] = own_KZ
+        offset[:, later] += (self.offset_KNZ[:, own] - own_KZ)[:, None]
         return replace(self, offset_KNZ=offset)
 
 

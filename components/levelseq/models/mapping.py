@@ -105,13 +105,19 @@ def largest_leaf(obs: pd.DataFrame, tree: BatchTree) -> str:
 
 def _name_new_leaves(cohort: Cohort, tree: BatchTree) -> None:
     obs = cohort.obs()
-    new = tree.with_leaves_of(obs).leaves[len(tree.leaves) :]
-    if new:
-        unseen = int((tree.leaf_codes(obs) < 0).sum())
-        names = ", ".join(">".join(leaf) for leaf in new[:5])
+    taken_for: dict[str, list[str]] = {}
+    for leaf in tree.with_leaves_of(obs).leaves[len(tree.leaves) :]:
+        known = tree.stand_in(leaf)
+        earlier = known != leaf[: len(known)]
+        names = taken_for.setdefault(
+            "the latest earlier one" if earlier else "their parent's mean", []
+        )
+        names.append(">".join(leaf) + (f" (as {'>'.join(known)})" if earlier else ""))
+    unseen = int((tree.leaf_codes(obs) < 0).sum())
+    for what, names in taken_for.items():
         notice(
             "normalize",
-            f"batches that the model has not seen are taken for their parent's mean: {names}",
+            f"batches that the model has not seen are taken for {what}: {', '.join(names[:5])}",
             observations=unseen,
         )
 

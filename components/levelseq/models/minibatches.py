@@ -9,14 +9,15 @@ import scipy.sparse as sp
 import torch
 from torch import Tensor
 
+from levelseq.cohort.joint_counts import JointCounts
 from levelseq.cohort.loader import GeneCounts
+from levelseq.models.augmentation import Augmentation
 from levelseq.models.networks import Minibatch
-from levelseq.models.sparse_minibatches import Paths, SparseMinibatch, drawn
+from levelseq.models.sparse_minibatches import ONLY_THINNED, Paths, SparseMinibatch, drawn
 
 __all__ = ["CohortMinibatches", "blocks", "device"]
 
 BLOCK = 2048
-THINNED_TO = (0.5, 1.0)
 
 
 def device() -> torch.device:
@@ -25,13 +26,34 @@ def device() -> torch.device:
 
 
 class CohortMinibatches:
-    """The tensors of a cohort's observations for one gene space and tree."""
+    """The tensors of a cohort's observations for one gene space and tree.
 
-    def __init__(self, counts: GeneCounts, node_SL: Any, mean_scaled_G: Any | None = None) -> None:
+    Args:
+        counts: of the observations.
+        node_SL: their nodes in the batch tree, -1 where unknown.
+        mean_scaled_G: what genes that were not measured are taken for; None: all were.
+        augmentation: what is changed at random in training.
+        label_S: numbers of labels that training is to use, -1 where unknown; None: none.
+        fused: whether the network has losses of a sparse minibatch, see `ConditionalVAE.fused`.
+    """
+
+    def __init__(
+        self,
+        counts: GeneCounts | JointCounts,
+        node_SL: Any,
+        mean_scaled_G: Any | None = None,
+        augmentation: Augmentation = ONLY_THINNED,
+        label_S: Any | None = None,
+        *,
+        fused: bool = True,
+    ) -> None:
         self._counts = counts
         self._nodes = torch.as_tensor(node_SL)
         self._fill = torch.as_tensor(mean_scaled_G) if mean_scaled_G is not None else None
+        self._augmentation = augmentation
+        self._labels = None if label_S is None else torch.as_tensor(label_S)
         self._device = device()
+        self._sparse = fused and self._device.type == "cpu" and self._fill is None
         self._paths = Paths(self._nodes)
 
     def __len__(self) -> int:
@@ -45,48 +67,53 @@ class CohortMinibatches:
         """(G,) 1 for genes that every deposit of the cohort measured."""
         return torch.as_tensor(self._counts.measured, dtype=torch.float32)
 
-    def tensors(self, observations: Any, thinning: np.random.Generator | None = None) -> Minibatch:
-        """What the network is shown of the observations.
+    def tensors(self, observations: Any) -> Minibatch:
+        """What the network is shown of the observations as they are.
 
         Args:
             observations: numbers of the observations.
-            thinning: the encoder sees a random share of each cell's counts, so that it learns to
-                place a cell where a deeper sequenced one of its kind lies; None: all counts.
         """
         counts = self._counts.rows(observations)
         scaled = counts.copy()
         factors = self._counts.size_factors[observations]
-        if thinning is not None:
-            share = thinning.uniform(*THINNED_TO, size=len(observations))
-            share_of_each = np.repeat(share, np.diff(counts.indptr))
-            scaled.data = thinning.binomial(counts.data.astype(np.int64), share_of_each)
-            factors = factors * share
         scaled.data = (scaled.data / np.repeat(factors, np.diff(counts.indptr))).astype(np.float32)
-        return self._minibatch(counts, scaled, observations)
+        return self._minibatch(counts, scaled, self._nodes[observations])
 
     def for_losses(
-        self, observations: Any, thinned_by: tuple[int, int] | None = None
+        self, observations: Any, drawn_by: tuple[int, int] | None = None
     ) -> Minibatch | SparseMinibatch:
         """What the network's losses are computed from quickest.
 
         Args:
             observations: numbers of the observations.
-            thinned_by: seed and step that decide what the encoder does not see, as `tensors` does.
+            drawn_by: seed and step that decide what is changed at random; None: nothing is.
         """
-        if self._device.type == "cpu" and self._fill is None:
-            arrays, factors = self._counts.arrays, self._counts.size_factors
-            return drawn(arrays, factors, self._paths, observations, thinned_by)
-        generator = None if thinned_by is None else np.random.default_rng(list(thinned_by))
-        return self.tensors(observations, generator)
+        arrays, factors = self._counts.arrays, self._counts.size_factors
+        batch = drawn(arrays, factors, self._paths, observations, drawn_by, self._augmentation)
+        if self._labels is not None:
+            batch = batch._replace(label_B=self._labels[observations])
+        if self._sparse:
+            return batch
+        shape = len(observations), self._counts.shape[1]
+        counts, scaled = (
+            sp.csr_matrix((values_N, batch.gene_N, batch.starts_B), shape)
+            for values_N in (batch.count_N, batch.shown_N)
+        )
+        dense = self._minibatch(counts, scaled, batch.node_PL[torch.from_numpy(batch.place_B)])
+        styles = batch.node_PL[torch.from_numpy(batch.style_B)].to(self._device)
+        labels = None if batch.label_B is None else batch.label_B.to(self._device)
+        return dense._replace(style_BL=styles, label_B=labels)
 
-    def _minibatch(self, counts: sp.csr_matrix, scaled: sp.csr_matrix, rows: Any) -> Minibatch:
+    def _minibatch(
+        self, counts: sp.csr_matrix, scaled: sp.csr_matrix, node_BL: Tensor
+    ) -> Minibatch:
         counts_BG = torch.from_numpy(counts.toarray()).to(self._device)
         scaled_BG = torch.from_numpy(scaled.toarray()).to(self._device)
         measured = None
         if self._fill is not None and not self._counts.measured.all():
             scaled_BG[:, ~self._counts.measured] = self._fill[~self._counts.measured].to(scaled_BG)
             measured = self.measured().to(self._device)
-        return Minibatch(counts_BG, scaled_BG, self._nodes[rows].to(self._device), measured)
+        return Minibatch(counts_BG, scaled_BG, node_BL.to(self._device), measured)
 
 
 def blocks(observations: Any) -> list[Any]:

@@ -13,14 +13,18 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from levelseq.models.label_head import LabelHead
 from levelseq.models.latent_draw import LOG_VARIANCE
-from levelseq.models.likelihood import negative_binomial_log_prob
+from levelseq.models.likelihood import negative_binomial_log_prob, zero_inflated_log_prob
+from levelseq.models.node_effects import NodeEffects
 from levelseq.models.sparse_encoder import row_major
+from levelseq.models.tree_paths import NodeCounts, paths
+from levelseq.models.vae_settings import DEFAULTS, VaeSettings
 
-__all__ = ["ConditionalVAE", "Minibatch", "NodeEffects", "paths"]
+__all__ = ["ConditionalVAE", "Minibatch"]
 
-
-HYPERPRIOR = 0.1
+FEW_LOST = -3.0
+"""The logit of a lost count before training: nearly a plain negative binomial."""
 
 
 class Minibatch(NamedTuple):
@@ -31,41 +35,16 @@ class Minibatch(NamedTuple):
         scaled_BG: counts over size factors; unmeasured genes hold the training cohort's mean.
         node_BL: each cell's nodes in the batch tree, -1 where unknown.
         measured_G: 1 for a gene that was measured, 0 otherwise; None when all were.
+        style_BL: the nodes whose effects the encoder's hidden layer gets; None: the cell's own.
+        label_B: numbers of labels, -1 where unknown; None: labels are not used.
     """
 
     counts_BG: Tensor
     scaled_BG: Tensor
     node_BL: Tensor
     measured_G: Tensor | None
-
-
-class NodeEffects(nn.Module):
-    """A vector for each node of the batch tree; a cell gets the sum along its path.
-
-    Every vector is a deviation from its parent, drawn towards zero by a normal prior. A node that
-    the tree lacks contributes nothing, so that an unseen leaf falls back to its parent's mean.
-    """
-
-    def __init__(self, n_nodes: Sequence[int], width: int, prior_sd: float) -> None:
-        super().__init__()
-        self.levels = nn.ParameterList(nn.Parameter(torch.zeros(n, width)) for n in n_nodes)
-        self.width = width
-        self.prior_sd = prior_sd
-
-    def forward(self, path_BN: Tensor) -> Tensor:
-        """(B, width): the sum of the effects along each cell's path, as `paths` gives it."""
-        return path_BN @ torch.cat(tuple(self.levels))
-
-
-def paths(node_BL: Tensor, n_nodes: Sequence[int]) -> Tensor:
-    """(B, N): 1 for each node on a cell's path, over all nodes of all levels."""
-    path_BN = torch.zeros(len(node_BL), sum(n_nodes), device=node_BL.device)
-    first = 0
-    for level, number in enumerate(n_nodes):
-        known = node_BL[:, level] >= 0
-        path_BN[known.nonzero()[:, 0], first + node_BL[known, level]] = 1.0
-        first += number
-    return path_BN
+    style_BL: Tensor | None = None
+    label_B: Tensor | None = None
 
 
 class ConditionalVAE(nn.Module):
@@ -76,23 +55,17 @@ class ConditionalVAE(nn.Module):
 
     Args:
         n_genes: G.
-        n_nodes: for each level of the batch tree, how many nodes it has.
-        n_hidden: H.
-        n_latent: Z.
-        dropout: share of hidden units dropped in training.
+        n_nodes: for each level of the batch tree, how many nodes it has, and which follow which.
+        settings: sizes and likelihood.
     """
 
     def __init__(
-        self,
-        n_genes: int,
-        n_nodes: Sequence[int],
-        n_hidden: int = 128,
-        n_latent: int = 30,
-        dropout: float = 0.1,
+        self, n_genes: int, n_nodes: Sequence[int], settings: VaeSettings = DEFAULTS
     ) -> None:
         super().__init__()
+        n_hidden, n_latent = settings.n_hidden, settings.n_latent
         self.n_genes, self.n_hidden, self.n_latent = n_genes, n_hidden, n_latent
-        self.n_nodes = tuple(n_nodes)
+        self.n_nodes, self.settings = NodeCounts.of(n_nodes), settings
         self.encoder_in = nn.Linear(n_genes, n_hidden)
         self.encoder_in.weight = nn.Parameter(row_major(self.encoder_in.weight))
         self.encoder_nodes = NodeEffects(n_nodes, n_hidden, prior_sd=1.0)
@@ -110,9 +83,19 @@ class ConditionalVAE(nn.Module):
         self.decoder_out = nn.Linear(n_hidden, n_genes)
         self.gene_nodes = NodeEffects(n_nodes, n_genes, prior_sd=0.5)
         self.log_theta_G = nn.Parameter(torch.zeros(n_genes))
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = nn.Dropout(settings.dropout)
+        self.lost_out: nn.Linear | None = None
+        if settings.likelihood == "zinb":
+            self.lost_out = nn.Linear(n_hidden, n_genes)
+            nn.init.constant_(self.lost_out.bias, FEW_LOST)
+        self.theta_nodes: NodeEffects | None = None
+        if settings.dispersion == "gene-batch":
+            self.theta_nodes = NodeEffects(n_nodes, n_genes, prior_sd=0.5)
+        self.label_head: LabelHead | None = None
 
-    def encode(self, scaled_BG: Tensor, node_BL: Tensor) -> tuple[Tensor, Tensor]:
+    def encode(
+        self, scaled_BG: Tensor, node_BL: Tensor, style_BL: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
         """Mean and log-variance (B, Z) of the latent state.
 
         The encoder sees counts over size factors from which the decoder's own gene effects of the
@@ -120,7 +103,8 @@ class ConditionalVAE(nn.Module):
         """
         path_BN = paths(node_BL, self.n_nodes)
         level_BG = scaled_BG * torch.exp(-self.gene_nodes(path_BN).detach())
-        h = self.encode_hidden(self.encoder_in(torch.log1p(level_BG)), path_BN)
+        style_BN = path_BN if style_BL is None else paths(style_BL, self.n_nodes)
+        h = self.encode_hidden(self.encoder_in(torch.log1p(level_BG)), style_BN)
         return self.latent_mean(h), self.latent_log_variance(h).clamp(*LOG_VARIANCE)
 
     def encode_hidden(self, h: Tensor, path_PN: Tensor, place_B: Any = None) -> Tensor:
@@ -137,11 +121,21 @@ class ConditionalVAE(nn.Module):
         return functional.dropout(h, self.dropout.p, self.training)
 
     def decode(self, z_BZ: Tensor, node_BL: Tensor) -> Tensor:
-        """(B, G): log of each gene's share of the cell's counts."""
-        path_BN = paths(node_BL, self.n_nodes)
+        """(B, G): log of each gene's share of the counts that are expected, less those lost.
+
+        It is what observed counts are compared with: a zero-inflated mean, not that of the kept.
+        """
+        log_share, lost = self.decoded(z_BZ, paths(node_BL, self.n_nodes))
+        if lost is None:
+            return log_share
+        return functional.log_softmax(log_share + functional.logsigmoid(-lost), dim=1)
+
+    def decoded(self, z_BZ: Tensor, path_BN: Tensor) -> tuple[Tensor, Tensor | None]:
+        """(B, G) each: log share of the negative binomial's mean, and the logit of a lost count."""
         hidden_BH = self.decode_hidden(z_BZ, path_BN)
         logits_BG = self.decoder_out(hidden_BH) + self.gene_nodes(path_BN)
-        return functional.log_softmax(logits_BG, dim=1)
+        lost = None if self.lost_out is None else self.lost_out(hidden_BH)
+        return functional.log_softmax(logits_BG, dim=1), lost
 
     def decode_hidden(self, z_BZ: Tensor, path_PN: Tensor, place_B: Any = None) -> Tensor:
         """(B, H): the decoder's last hidden layer; paths as in `encode_hidden`."""
@@ -159,40 +153,55 @@ class ConditionalVAE(nn.Module):
         """Reconstruction loss and KL divergence of each cell, (B,) each, in nats.
 
         The reconstruction is from a draw of the latent state, or from its mean unless `sampled`.
-        Genes that were not measured neither count nor take a share of the library.
+        Genes that were not measured neither count nor take a share of the library. With a label
+        head, a label is reconstructed too.
         """
-        mean, log_variance = self.encode(batch.scaled_BG, batch.node_BL)
+        mean, log_variance = self.encode(batch.scaled_BG, batch.node_BL, batch.style_BL)
         z = mean + torch.randn_like(mean) * (log_variance / 2).exp() if sampled else mean
         divergence_BZ = 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance)
-        expected = self.decode(z, batch.node_BL).exp()
-        library = batch.counts_BG.sum(dim=1, keepdim=True)
-        if batch.measured_G is not None:
-            expected = expected / (expected * batch.measured_G).sum(dim=1, keepdim=True)
-        log_prob = negative_binomial_log_prob(batch.counts_BG, expected * library, self.log_theta_G)
-        if batch.measured_G is not None:
-            log_prob = log_prob * batch.measured_G
-        return -log_prob.sum(dim=1), divergence_BZ.sum(dim=1)
+        reconstruction = -self.log_prob(batch, z).sum(dim=1)
+        if self.label_head is not None and batch.label_B is not None:
+            reconstruction = reconstruction + self.label_head.losses(z, batch.label_B)
+        return reconstruction, divergence_BZ.sum(dim=1)
+
+    def log_prob(self, batch: Minibatch, z_BZ: Tensor) -> Tensor:
+        """(B, G): of the counts at some latent states, in nats; 0 of genes that were not measured.
+
+        The mean is library times share; expected counts less those lost add up to less.
+        """
+        path_BN = paths(batch.node_BL, self.n_nodes)
+        log_share, lost = self.decoded(z_BZ, path_BN)
+        share, measured = log_share.exp(), batch.measured_G
+        if measured is not None:
+            share = share / (share * measured).sum(dim=1, keepdim=True)
+        mean = share * batch.counts_BG.sum(dim=1, keepdim=True)
+        log_theta = self.log_theta_G
+        if self.theta_nodes is not None:
+            log_theta = log_theta + self.theta_nodes(path_BN)
+        if lost is None:
+            log_prob = negative_binomial_log_prob(batch.counts_BG, mean, log_theta)
+        else:
+            log_prob = zero_inflated_log_prob(batch.counts_BG, mean, log_theta, lost)
+        return log_prob if measured is None else log_prob * measured
+
+    def mean_losses(self, batch: Minibatch, *, sampled: bool) -> tuple[Tensor, Tensor]:
+        """The means of `losses` over the cells: what training goes down."""
+        reconstruction, divergence = self.losses(batch, sampled=sampled)
+        return reconstruction.mean(), divergence.mean()
+
+    @property
+    def fused(self) -> bool:
+        """Whether `sparse_step` has the losses of such a network."""
+        return self.settings.fused
 
     def precisions(self) -> dict[str, float]:
-        """The precision of each level's normal prior, by the name of its parameter.
-
-        Learned: one over the mean square of the level's effects, drawn to what was expected of them
-        as by a tenth as many effects more (the mode under a gamma hyperprior). A level whose nodes
-        are alike is shrunk to its parents; one that differs is left to.
-        """
+        """The learned precision of each level's effects, by the name of their parameter."""
         return {
-            f"{name}.levels.{level}": _learned_precision(table.detach(), m.prior_sd)
-            for name, m in self.named_modules()
-            if isinstance(m, NodeEffects)
-            for level, table in enumerate(m.levels)
+            f"{name}.levels.{level}": precision
+            for name, effects in self.named_modules()
+            if isinstance(effects, NodeEffects)
+            for level, precision in enumerate(effects.precisions())
         }
-
-
-def _learned_precision(table: Tensor, prior_sd: float) -> float:
-    if not table.any():
-        return 1 / prior_sd**2
-    mean_square = float(table.double().square().mean())
-    return (1 + HYPERPRIOR) / (mean_square + HYPERPRIOR * prior_sd**2)
 
 
 def _norm(width: int) -> nn.BatchNorm1d:

@@ -15,7 +15,6 @@ from torch import Tensor
 
 from levelseq.cohort.loader import GeneCounts
 from levelseq.errors import BadInput
-from levelseq.models.likelihood import negative_binomial_log_prob
 from levelseq.models.networks import ConditionalVAE, Minibatch
 
 __all__ = ["Names", "NotFinite", "Suspect", "refuse_absurd_counts", "suspect"]
@@ -127,6 +126,10 @@ def _finite_weights(network: ConditionalVAE) -> Tensor:
     """(G,): whether all weights of a gene are finite."""
     own = [network.decoder_out.weight.t(), network.decoder_out.bias, network.log_theta_G]
     own += [network.encoder_in.weight, *network.gene_nodes.levels]
+    if network.lost_out is not None:
+        own += [network.lost_out.weight.t(), network.lost_out.bias]
+    if network.theta_nodes is not None:
+        own += [*network.theta_nodes.levels]
     return (
         torch.cat([weight.detach().reshape(-1, network.n_genes) for weight in own])
         .isfinite()
@@ -139,8 +142,4 @@ def _contributions(network: ConditionalVAE, batch: Minibatch) -> Tensor:
     network.eval()
     with torch.no_grad():
         mean_BZ, _ = network.encode(batch.scaled_BG, batch.node_BL)
-        share_BG = network.decode(mean_BZ, batch.node_BL).exp()
-        library_B1 = batch.counts_BG.sum(dim=1, keepdim=True)
-        return -negative_binomial_log_prob(
-            batch.counts_BG, share_BG * library_B1, network.log_theta_G
-        )
+        return -network.log_prob(batch, mean_BZ)

@@ -25,11 +25,12 @@ class PathSums:
 
     Args:
         levels: the numbers of each level's nodes.
+        width: W.
     """
 
-    def __init__(self, levels: Iterable[nn.Parameter]) -> None:
+    def __init__(self, levels: Iterable[nn.Parameter], width: int) -> None:
         self._levels = [(level.detach().numpy(), slope_of(level).numpy()) for level in levels]
-        self._width = self._levels[0][0].shape[1]
+        self._width = width
 
     def forward(self, path_PN: F32) -> F32:
         """(P, W): path_PN @ cat(levels), for a matrix of zeros and ones."""

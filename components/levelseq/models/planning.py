@@ -5,9 +5,11 @@ from __future__ import annotations
 import numpy as np
 
 from levelseq.errors import BadOption
+from levelseq.models.augmentation import parse_terms
 from levelseq.models.training import TrainingPlan
+from levelseq.models.vae_settings import VaeSettings
 
-__all__ = ["plan_latent", "plan_training"]
+__all__ = ["plan_augmentation", "plan_latent", "plan_training", "why_likelihood"]
 
 CELLS_SEEN = 150_000
 EPOCHS = (10, 60)
@@ -15,6 +17,7 @@ EPOCHS = (10, 60)
 BATCH_SIZES = ((4_000, 64), (40_000, 128), (400_000, 512), (None, 1024))
 LATENT = (10, 30)
 WARMUP = 0.3
+AUGMENTATION = ("thinning",)
 FEWEST_IN_MINIBATCH = 16
 
 
@@ -63,3 +66,31 @@ def plan_latent(n_cells: int, n_genes: int) -> tuple[int, str]:
         n_latent = max(2, n_genes // 2)
         reason = f"{n_latent} latent dimensions: half of {n_genes} genes"
     return n_latent, reason
+
+
+def plan_augmentation(augment: str) -> tuple[tuple[str, ...], str]:
+    """The terms of `augmentation` to train with, and why these.
+
+    Args:
+        augment: as `parse_terms` reads it; 'auto': what helped in `make bench-ablation`.
+    """
+    if augment == "auto":
+        reason = "counts thinned for the encoder; other augmentation did not help in the ablation"
+        return AUGMENTATION, reason
+    terms = parse_terms(augment)
+    return terms, f"augmentation: {', '.join(terms) or 'none'}, as asked"
+
+
+def why_likelihood(settings: VaeSettings) -> str:
+    """What the likelihood of counts is, and what that costs."""
+    kind = (
+        "negative binomial: counts of UMIs have no more zeros than it gives (Svensson 2020)"
+        if settings.likelihood == "nb"
+        else "zero-inflated negative binomial, as asked: expected expression is of the counts that "
+        "are left when some are lost"
+    )
+    dispersion = "one dispersion of each gene"
+    if settings.dispersion != "gene":
+        dispersion = "as asked, dispersions change along the batch tree"
+    cost = "" if settings.fused else "; a step takes longer than that of a plain negative binomial"
+    return f"{kind}; {dispersion}{cost}"

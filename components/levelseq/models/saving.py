@@ -19,6 +19,8 @@ from levelseq.models.card import model_card
 from levelseq.models.classical import ClassicalModel
 from levelseq.models.conditional_vae import VaeModel
 from levelseq.models.label_transfer import LabelTransfer
+from levelseq.models.latent_arithmetic import ArithmeticModel
+from levelseq.models.style_transfer import StyleModel
 from levelseq.store import Store, open_store
 
 __all__ = [
@@ -35,8 +37,7 @@ Model = VaeModel | ClassicalModel
 MODEL = "model.json"
 SCHEMA = "levelseq.model/1"
 _KINDS: dict[str, type[VaeModel] | type[ClassicalModel]] = {
-    VaeModel.KIND: VaeModel,
-    ClassicalModel.KIND: ClassicalModel,
+    kind.KIND: kind for kind in (VaeModel, StyleModel, ArithmeticModel, ClassicalModel)
 }
 
 

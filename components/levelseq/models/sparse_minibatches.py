@@ -13,11 +13,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from levelseq.models.augmentation import Augmentation
+from levelseq.models.augmentation_kernels import hide_genes, other_styles
 from levelseq.models.binomial_kernels import thinned
+from levelseq.models.cell_mixing import mixed
 from levelseq.models.random_words import next_word, stream
 from levelseq.normalize.compiled import kernel
 
-__all__ = ["Paths", "SparseMinibatch", "drawn"]
+__all__ = ["ONLY_THINNED", "Paths", "SparseMinibatch", "drawn"]
 
 F32 = NDArray[np.float32]
 I32 = NDArray[np.int32]
@@ -27,6 +30,9 @@ LEAST_SHARE = 32768
 """Of 65,536 counts, so many are kept at least when a cell is thinned."""
 
 
+ONLY_THINNED = Augmentation()
+
+
 class SparseMinibatch(NamedTuple):
     """What the network is shown of B cells, without the zeros.
 
@@ -34,10 +40,12 @@ class SparseMinibatch(NamedTuple):
         starts_B: (B + 1,) where each cell's counts start.
         gene_N: genes.
         count_N: counts.
-        shown_N: counts over size factors, as the encoder sees them: thinned.
+        shown_N: counts over size factors, as the encoder sees them.
         library_B: the sum of each cell's counts.
         place_B: the number of each cell's path.
+        style_B: the number of the path whose effects the encoder's hidden layer gets.
         node_PL: the paths, a node for each level, -1 where unknown.
+        label_B: numbers of labels, -1 where unknown; None: labels are not used.
     """
 
     starts_B: I64
@@ -46,7 +54,9 @@ class SparseMinibatch(NamedTuple):
     shown_N: F32
     library_B: F32
     place_B: I64
+    style_B: I64
     node_PL: Tensor
+    label_B: Tensor | None = None
 
 
 class Paths:
@@ -75,7 +85,8 @@ def drawn(
     size_factor_S: NDArray[np.float64],
     paths: Paths,
     observations: I64,
-    thinned_by: tuple[int, int] | None,
+    drawn_by: tuple[int, int] | None,
+    augmentation: Augmentation = ONLY_THINNED,
 ) -> SparseMinibatch:
     """A minibatch of some observations.
 
@@ -84,21 +95,27 @@ def drawn(
         size_factor_S: of all observations.
         paths: of all observations.
         observations: numbers of those drawn.
-        thinned_by: seed and step that decide which counts the encoder does not see; None: it sees
-            all.
+        drawn_by: seed and step that decide what is changed at random; None: nothing is.
+        augmentation: what may be changed.
     """
-    starts_S = arrays[2]
-    n_B = starts_S[observations + 1] - starts_S[observations]
+    place_B, node_PL = paths.of(observations)
+    style_B, rows = place_B, observations
+    if drawn_by is not None and augmentation.partners is not None:
+        partners = augmentation.partners
+        arrays, size_factor_S = mixed(arrays, size_factor_S, observations, partners, drawn_by)
+        rows = np.arange(len(observations))
+    if drawn_by is not None and augmentation.style_swap:
+        style_B = other_styles(place_B, len(node_PL), *drawn_by)
+    n_B = arrays[2][rows + 1] - arrays[2][rows]
     starts_B = np.concatenate([np.zeros(1, np.int64), np.cumsum(n_B)])
     gene_N = np.empty(starts_B[-1], np.int32)
     count_N, shown_N = (np.empty(starts_B[-1], np.float32) for _ in range(2))
-    library_B = np.empty(len(observations), np.float32)
-    seed, step = thinned_by or (0, 0)
+    library_B = np.empty(len(rows), np.float32)
+    whole = drawn_by is None
+    terms = augmentation.thinning and not whole, augmentation.gene_drop and not whole
     answer = (gene_N, count_N, shown_N, library_B)
-    whole = thinned_by is None
-    _draw(arrays, size_factor_S, observations, starts_B, whole, seed, step, answer)
-    place_B, node_PL = paths.of(observations)
-    return SparseMinibatch(starts_B, gene_N, count_N, shown_N, library_B, place_B, node_PL)
+    _draw(arrays, size_factor_S, rows, starts_B, terms, *(drawn_by or (0, 0)), answer)
+    return SparseMinibatch(starts_B, gene_N, count_N, shown_N, library_B, place_B, style_B, node_PL)
 
 
 @kernel
@@ -107,7 +124,7 @@ def _draw(
     size_factor_S: Any,
     observations: I64,
     starts_B: I64,
-    whole: bool,
+    terms: tuple[bool, bool],
     seed: int,
     step: int,
     answer: Any,
@@ -126,10 +143,12 @@ def _draw(
             count_N[to + i] = count
             shown_N[to + i] = count
         library_B[b] = library
-        if not whole:
-            state = stream(seed, step, b)
+        state = stream(seed, step, b)
+        if terms[0]:
             threshold = LEAST_SHARE + int(next_word(state) & np.uint64(LEAST_SHARE - 1))
             inverse *= np.float32(65536.0 / threshold)
             thinned(count_N[to : to + n], threshold, next_word(~state), shown_N[to : to + n])
+        if terms[1]:
+            hide_genes(gene_N[to : to + n], shown_N[to : to + n], state)
         for i in range(n):
             shown_N[to + i] *= inverse

@@ -14,11 +14,12 @@ from torch import Tensor
 from levelseq.models.fused_decoder import Reconstruction
 from levelseq.models.hidden_layer import HiddenLayer
 from levelseq.models.latent_draw import LatentDraw
-from levelseq.models.networks import ConditionalVAE, paths
+from levelseq.models.networks import ConditionalVAE
 from levelseq.models.path_sums import PathSums
 from levelseq.models.products import narrow_products
 from levelseq.models.sparse_encoder import FirstLayer
 from levelseq.models.sparse_minibatches import SparseMinibatch
+from levelseq.models.tree_paths import paths
 
 __all__ = ["SparseStep"]
 
@@ -46,7 +47,7 @@ class SparseStep:
             *(network.encoder_nodes, network.decoder_nodes_in, network.decoder_nodes),
             network.gene_nodes,
         )
-        self._effects = [PathSums(each.levels) for each in effects]
+        self._effects = [PathSums(each.levels, each.width) for each in effects]
         self._paths: tuple[Tensor | None, F32] = None, np.empty(0, np.float32)
 
     @torch.no_grad()
@@ -67,9 +68,10 @@ class SparseStep:
             effects.forward(self._through(batch)) for effects in self._effects
         )
         h = torch.from_numpy(self._first.forward(batch, np.exp(-to_genes)))
-        h = self._encoder_in.forward(h, to_encoder, place_B, 2 * seed)
+        h = self._encoder_in.forward(h, to_encoder, batch.style_B, 2 * seed)
         h = self._encoder.forward(h, np.zeros_like(to_encoder), place_B, 2 * seed + 1)
         z, divergence = self._latent.forward(h, noise_BZ)
+        by_labels, loss_of_labels = self._labels(z, batch, share)
         h = self._decoder_in.forward(z, to_decoder_in, place_B, 0)
         h = self._decoder.forward(h, to_decoder, place_B, 0)
         loss = self._reconstruction.forward(
@@ -78,14 +80,23 @@ class SparseStep:
         slope, by_genes = self._reconstruction.backward()
         slope, by_decoder = self._decoder.backward(slope)
         slope, by_decoder_in = self._decoder_in.backward(slope)
-        slope = self._latent.backward(slope, kl_weight * share)
+        slope = self._latent.backward(slope + by_labels, kl_weight * share)
         slope, _ = self._encoder.backward(slope)
         slope, by_encoder = self._encoder_in.backward(slope)
         self._first.backward(slope.numpy())
         slopes = (by_encoder, by_decoder_in, by_decoder, by_genes)
         for effects, slope_PW in zip(self._effects, slopes):
             effects.backward(slope_PW)
-        return loss + kl_weight * divergence
+        return loss + loss_of_labels + kl_weight * divergence
+
+    def _labels(
+        self, z_BZ: Tensor, batch: SparseMinibatch, share: float
+    ) -> tuple[Tensor | float, float]:
+        """Slopes by the latent states, and the mean loss, of the labels that are known."""
+        head = self._network.label_head
+        if head is None or batch.label_B is None:
+            return 0.0, 0.0
+        return head.slopes(z_BZ, batch.label_B, share)
 
     @torch.no_grad()
     def loss(self, batch: SparseMinibatch) -> float:
@@ -93,10 +104,13 @@ class SparseStep:
         network, path_PN = self._network, self._through(batch)
         to_genes = self._effects[-1].forward(path_PN)
         h = torch.from_numpy(self._first.forward(batch, np.exp(-to_genes)))
-        h = network.encode_hidden(h, torch.from_numpy(path_PN), batch.place_B)
+        h = network.encode_hidden(h, torch.from_numpy(path_PN), batch.style_B)
         z, divergence = self._latent.forward(h, torch.zeros(len(h), network.n_latent))
         h = network.decode_hidden(z, torch.from_numpy(path_PN), batch.place_B)
-        return self._reconstruction.forward(batch, h, to_genes) + divergence
+        loss = self._reconstruction.forward(batch, h, to_genes) + divergence
+        if network.label_head is not None and batch.label_B is not None:
+            loss += network.label_head.losses(z, batch.label_B).mean().item()
+        return loss
 
     def _through(self, batch: SparseMinibatch) -> F32:
         if self._paths[0] is not batch.node_PL:

@@ -37,9 +37,9 @@ class Minibatches(Protocol):
     def __len__(self) -> int: ...
 
     def for_losses(
-        self, observations: Any, thinned_by: tuple[int, int] | None = None
+        self, observations: Any, drawn_by: tuple[int, int] | None = None
     ) -> Minibatch | SparseMinibatch:
-        """What the network is shown of the observations; the encoder's counts thinned if asked."""
+        """What the network is shown of the observations, changed at random by a seed and step."""
         ...
 
 
@@ -70,6 +70,7 @@ class TrainingPlan:
         warmup_steps: over which the weight of the KL term rises from 0 to 1.
         patience: epochs without a better held-out loss, after the warm-up, that end training.
         seed: of minibatches, noise and the held-out observations.
+        augmentation: terms of `augmentation.TERMS` that the minibatches are made with.
     """
 
     steps: int
@@ -78,6 +79,7 @@ class TrainingPlan:
     warmup_steps: int
     patience: int
     seed: int
+    augmentation: tuple[str, ...] = ("thinning",)
 
 
 @dataclass
@@ -175,9 +177,10 @@ def held_out_loss(
     network.eval()
     own = processes.part(observations)
     total = 0.0
-    for part in np.array_split(own, max(1, len(own) // 1024)):
-        if len(part):
-            total += descent.loss(minibatches.for_losses(part)) * len(part)
+    with shared(True):
+        for part in np.array_split(own, max(1, len(own) // 1024)):
+            if len(part):
+                total += descent.loss(minibatches.for_losses(part)) * len(part)
     device = network.log_theta_G.device
     sums = torch.tensor([total], dtype=torch.float64, device=device)
     processes.add_up([sums])

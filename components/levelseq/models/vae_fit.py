@@ -1,8 +1,8 @@
-"""Fitting the conditional VAE to a cohort."""
+"""Fitting a network on the batch tree to a cohort."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,25 +12,21 @@ from levelseq.cohort import BatchTree, Cohort
 from levelseq.cohort.gene_space import GeneSpace
 from levelseq.cohort.loader import GeneCounts
 from levelseq.models.anchors import Anchors
+from levelseq.models.augmentation import Augmentation
+from levelseq.models.cell_mixing import similar_cells
 from levelseq.models.conditional_vae import VaeModel
 from levelseq.models.embedding import Embedding, latent_states
+from levelseq.models.label_head import LabelHead
 from levelseq.models.minibatches import CohortMinibatches, blocks, device
 from levelseq.models.networks import ConditionalVAE
 from levelseq.models.not_finite import Names, NotFinite, refuse_absurd_counts
 from levelseq.models.processes import ALONE, Processes
 from levelseq.models.threads import with_helper
 from levelseq.models.training import Checkpoints, Progress, TrainingPlan, train_network
+from levelseq.models.tree_paths import NodeCounts
+from levelseq.models.vae_settings import VaeSettings
 
-__all__ = ["VaeSettings", "fit_vae"]
-
-
-@dataclass(frozen=True)
-class VaeSettings:
-    """Sizes of the network."""
-
-    n_latent: int
-    n_hidden: int
-    dropout: float
+__all__ = ["anchored", "fit_place", "fit_vae"]
 
 
 def fit_vae(
@@ -42,8 +38,11 @@ def fit_vae(
     checkpoints: Checkpoints | None,
     label_S: Any | None = None,
     processes: Processes = ALONE,
+    kind: type[VaeModel] = VaeModel,
 ) -> tuple[VaeModel, dict[str, Any]] | None:
-    """Train on a cohort's counts; labels (-1: unknown), if given, shape the embedding's metric.
+    """Train on a cohort's counts a network of the model's kind.
+
+    Labels (-1: unknown), if given, shape latent states and the embedding's metric.
 
     Returns:
         The model, and its metrics: steps done, best step, held-out loss after each epoch. None in
@@ -57,21 +56,25 @@ def fit_vae(
         names = _names(cohort, space, tree)
         refuse_absurd_counts(counts, names)
         torch.manual_seed(plan.seed)
-        network = ConditionalVAE(
-            len(space.variable),
-            [len(nodes) for nodes in tree.nodes],
-            settings.n_hidden,
-            settings.n_latent,
-            settings.dropout,
-        ).to(device())
+        counted = NodeCounts.of_tree(tree)
+        network = kind.NETWORK(len(space.variable), counted, settings).to(device())
+        if label_S is not None and (label_S >= 0).any():
+            network.label_head = LabelHead(settings.n_latent, int(label_S.max()) + 1).to(device())
         nodes = tree.node_codes(obs)
-        minibatches = CohortMinibatches(counts, nodes)
+        augmentation = _augmentation(plan.augmentation, counts, nodes, plan.seed)
+        minibatches = CohortMinibatches(
+            counts, nodes, None, augmentation, label_S, fused=network.fused
+        )
         progress = _trained(network, minibatches, plan, checkpoints, processes, names)
+        network.label_head = None
         if not processes.first:
             return None
-        model = _placed(network, minibatches, (space, tree), nodes, plan.seed, label_S)
-        leaf = tree.leaf_codes(obs)
-        model = replace(model, anchors=_anchors(model, minibatches, leaf, plan.seed))
+        mean_scaled = _mean_scaled(minibatches, len(nodes), network.n_genes)
+        chosen = Anchors.choose(len(nodes), plan.seed)
+        place = fit_place(network, minibatches, tree, nodes, chosen, plan.seed, label_S)
+        model = kind(network, space, tree, Anchors.none(), mean_scaled, place)
+        leaf = tree.leaf_codes(obs)[chosen]
+        model = anchored(model, minibatches, chosen, leaf, plan.seed)
     metrics = {
         "steps": progress.step,
         "best_step": progress.best_step,
@@ -80,32 +83,62 @@ def fit_vae(
     return model, metrics
 
 
-def _placed(
+def _augmentation(
+    terms: tuple[str, ...], counts: GeneCounts, node_SL: Any, seed: int
+) -> Augmentation:
+    partners = None
+    if "mixing" in terms:
+        path_S = np.unique(node_SL, axis=0, return_inverse=True)[1].ravel()
+        partners = similar_cells(counts, path_S, seed)
+    return Augmentation(
+        thinning="thinning" in terms,
+        gene_drop="gene_drop" in terms,
+        style_swap="style_swap" in terms,
+        partners=partners,
+    )
+
+
+def fit_place(
     network: ConditionalVAE,
     minibatches: CohortMinibatches,
-    frame: tuple[GeneSpace, BatchTree],
+    tree: BatchTree,
     node_SL: Any,
+    cells: Any,
     seed: int,
-    label_S: Any | None,
+    label_S: Any | None = None,
+) -> Embedding:
+    """The levelled embedding of some cells' latent states.
+
+    Args:
+        network: trained.
+        minibatches: the cells' tensors.
+        tree: the model's.
+        node_SL: (observations, levels) numbers of their nodes.
+        cells: numbers of the observations to fit it to.
+        seed: of the fit.
+        label_S: labels that shape the metric, -1 where unknown.
+    """
+    label_C = None if label_S is None else label_S[cells]
+    latent = latent_states(network, minibatches, cells)
+    return Embedding.fit(latent, node_SL[cells], NodeCounts.of_tree(tree), seed, label_C)
+
+
+def anchored(
+    model: VaeModel, minibatches: CohortMinibatches, cells: Any, leaf: Any, seed: int
 ) -> VaeModel:
-    """The trained network with the embedding that its latent states get; without anchors."""
-    chosen = Anchors.choose(len(node_SL), seed)
-    place = Embedding.fit(
-        latent_states(network, minibatches, chosen),
-        node_SL[chosen],
-        network.n_nodes,
-        seed,
-        None if label_S is None else label_S[chosen],
-    )
-    mean_scaled = _mean_scaled(minibatches, len(node_SL), network.n_genes)
-    return VaeModel(network, *frame, Anchors.none(), mean_scaled, place)
+    """A model with some cells as its anchors.
 
-
-def _anchors(model: VaeModel, minibatches: CohortMinibatches, leaf_S: Any, seed: int) -> Anchors:
-    chosen = Anchors.choose(len(leaf_S), seed)
-    noise = _noise(model, minibatches, chosen, seed)
-    latent, embedding = (way(minibatches, chosen) for way in (model.latent, model.embed))
-    return Anchors.of(latent, embedding, leaf_S[chosen], noise)
+    Args:
+        model: with its embedding.
+        minibatches: the cells' tensors.
+        cells: numbers of the observations.
+        leaf: number of each one's leaf.
+        seed: of the draws that tell a place's noise.
+    """
+    noise = _noise(model, minibatches, cells, seed)
+    latent = model.latent(minibatches, cells)
+    anchors = Anchors.of(latent, model.embed(minibatches, cells), leaf, noise)
+    return replace(model, anchors=anchors)
 
 
 def _trained(
@@ -143,9 +176,8 @@ def _noise(model: VaeModel, minibatches: CohortMinibatches, cells: Any, seed: in
     squares, n = 0.0, 0
     for part in blocks(cells):
         batch = minibatches.tensors(part)
-        with torch.no_grad():
-            mean, log_variance = model.network.encode(batch.scaled_BG, batch.node_BL)
-            drawn = mean + torch.randn_like(mean) * (log_variance / 2).exp()
+        mean, log_variance = model.encode(batch)
+        drawn = mean + torch.randn_like(mean) * (log_variance / 2).exp()
         moved = model.project(batch, drawn) - model.project(batch, mean)
         squares, n = squares + (moved**2).sum(axis=0), n + len(part)
     return np.asarray(squares / n, dtype=np.float32)

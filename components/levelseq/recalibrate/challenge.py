@@ -1,7 +1,8 @@
-"""A challenger: the champion adapted to the new leaves, mapped, and judged in the same task."""
+"""Challengers: ways to recalibrate the champion, each mapped and judged in the same task."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +11,7 @@ from levelseq.recalibrate.params import RecalibrateParams
 from levelseq.store import join, read_json
 from levelseq.validate.pictures import Pictures
 
-__all__ = ["Challenge", "adapted"]
+__all__ = ["LADDER", "Challenge", "Rung", "adapted", "fine_tuned"]
 
 Json = dict[str, Any]
 
@@ -21,6 +22,21 @@ class Challenge:
 
     verdict: Json
     pictures: Pictures
+
+
+@dataclass(frozen=True)
+class Rung:
+    """A way to make a challenger.
+
+    Attributes:
+        name: as the log tells it.
+        make: gives the challenger, judged; None where the way does not suit the champion.
+        unsuited: why it may not.
+    """
+
+    name: str
+    make: Callable[[RecalibrateParams, Json, str, str], Challenge | None]
+    unsuited: str = ""
 
 
 def adapted(params: RecalibrateParams, first: Json, workspace: str, name: str) -> Challenge:
@@ -36,6 +52,28 @@ def adapted(params: RecalibrateParams, first: Json, workspace: str, name: str) -
         BadAddress: cohort, values or champion are not in the workspace.
     """
     from levelseq.models.adapt import adapt_model
+
+    cohort = join(workspace, "cohorts", first["cohort"])
+    champion = join(workspace, "models", first["model"])
+    return _judged(adapt_model(champion, cohort, workspace), first, workspace, name)
+
+
+def fine_tuned(
+    params: RecalibrateParams, first: Json, workspace: str, name: str
+) -> Challenge | None:
+    """The champion trained on with the cohort's cells and a replay of its own, judged alike.
+
+    None for a classical champion, or one whose training cohort is gone. Arguments as `adapted`.
+    """
+    from levelseq.models.fine_tune import fine_tune_model
+
+    cohort = join(workspace, "cohorts", first["cohort"])
+    model = fine_tune_model(join(workspace, "models", first["model"]), cohort, workspace)
+    return _judged(model, first, workspace, name) if model else None
+
+
+def _judged(model: str, first: Json, workspace: str, name: str) -> Challenge:
+    """A challenger mapped and judged as the champion was."""
     from levelseq.models.mapping import map_cohort
     from levelseq.normalize.params import NormalizeParams
     from levelseq.validate.evaluate import evaluate
@@ -45,7 +83,6 @@ def adapted(params: RecalibrateParams, first: Json, workspace: str, name: str) -
     cohort = join(workspace, "cohorts", first["cohort"])
     champion = join(workspace, "models", first["model"])
     values = open_normalized(join(workspace, "normalized", first["normalized"]))
-    model = adapt_model(champion, cohort, workspace)
     mapping = NormalizeParams(reference_batch=_reference(values, champion))
     mapped = map_cohort(mapping, cohort, model, workspace)
     found = evaluate(
@@ -69,3 +106,10 @@ def _reference(values: Normalized, champion: str) -> str:
     tree = BatchTree.from_json(read_json(join(champion, "batch_tree.json")))
     path = ">".join(tree.find_leaf(values.manifest["reference_batch"]))
     return "" if path == read_metrics(champion)["largest_leaf"] else path
+
+
+# The cheapest first. Training anew is `normalize_cohort` on old and new deposits together.
+LADDER = (
+    Rung("adapters", adapted),
+    Rung("fine-tuning", fine_tuned, "it takes a VAE and the cohort that it was trained on"),
+)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-__all__ = ["Settlement", "drop", "settle", "shortcomings", "take"]
+__all__ = ["Settlement", "Tried", "drop", "founded", "settle", "shortcomings", "take"]
 
 Json = dict[str, Any]
+# {"rung": name, "model": key or None, "because": why it fell short, empty for the one taken}
+Tried = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -71,18 +73,44 @@ def shortcomings(first: Json, challenger: Json, slack: float) -> list[str]:
     return found
 
 
-def take(first: Json, challenger: Json) -> Settlement:
-    """The challenger becomes the champion and its verdict the final one."""
-    reason = f"Recalibrated: the adapted model passes and replaces {first['champion']}."
+def take(first: Json, challenger: Json, tried: list[Tried]) -> Settlement:
+    """The challenger becomes the champion and its verdict the final one, the old values kept."""
+    way = tried[-1]["rung"]
+    reason = f"Recalibrated by {way}: the model passes and replaces {first['champion']}."
     reasons = [*challenger["reasons"], reason]
-    return Settlement(_final(first, challenger, "promote", reasons), "recalibrate", baseline=True)
+    final = _final(first, challenger, "promote", reasons)
+    final["champion_gates"] = {gate["name"]: gate["value"] for gate in first["gates"]}
+    return Settlement(final | {"tried": tried}, "recalibrate", baseline=True)
 
 
-def drop(first: Json, challenger: str, found: list[str]) -> Settlement:
-    """The champion stays; a cohort that it does not fit is no baseline."""
-    reasons = [*first["reasons"], f"The adapted model was dropped: {', '.join(found)}."]
-    final = _final(first, first, "keep", reasons) | {"challenger": challenger}
-    return Settlement(final, "drop", baseline=False)
+def drop(first: Json, tried: list[Tried]) -> Settlement:
+    """The champion stays; a cohort that it does not fit is no baseline.
+
+    Args:
+        first: the first verdict.
+        tried: every challenger, in order; each fell short.
+    """
+    dropped = [f"By {t['rung']}: dropped, {', '.join(t['because'])}." for t in tried]
+    final = _final(first, first, "keep", [*first["reasons"], *dropped])
+    last = next(t["model"] for t in reversed(tried) if t["model"])
+    return Settlement(final | {"challenger": last, "tried": tried}, "drop", baseline=False)
+
+
+def founded(settlement: Settlement, kind: str) -> Settlement:
+    """A settlement that says whether its cohort is the first baseline of its kind.
+
+    Args:
+        settlement: of a cohort whose kind has no other baseline.
+        kind: ` of lung by 10x`, or nothing.
+    """
+    if not settlement.baseline:
+        return settlement
+    sentence = (
+        f"This is the first cohort{kind} under this name: it becomes the baseline that later"
+        " ones are judged against."
+    )
+    reasons = [*settlement.verdict["reasons"], sentence]
+    return replace(settlement, verdict={**settlement.verdict, "reasons": reasons})
 
 
 def _totals(own: Json, other: Json) -> tuple[float | None, float | None]:

@@ -3,23 +3,31 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Sequence
 from typing import Any
 
 from levelseq.cohort.keys import manifest_json
 from levelseq.errors import BadAddress, Conflict
 from levelseq.progress import stage
-from levelseq.recalibrate.challenge import Challenge, adapted
-from levelseq.recalibrate.decision import Settlement, drop, settle, shortcomings, take
+from levelseq.recalibrate.challenge import LADDER, Rung
+from levelseq.recalibrate.decision import (
+    Settlement,
+    Tried,
+    drop,
+    founded,
+    settle,
+    shortcomings,
+    take,
+)
 from levelseq.recalibrate.params import RecalibrateParams
-from levelseq.registry import MOVES, Baselines, Registry
+from levelseq.registry import MOVES, Baselines, Kind, Registry, alike
 from levelseq.store import Store, open_store, parent
+from levelseq.validate.pictures import Pictures
 from levelseq.validate.report import render, with_verdict
 
 __all__ = ["run"]
 
 Json = dict[str, Any]
-Challenger = Callable[[RecalibrateParams, Json, str, str], Challenge]
 
 SETTLED = "settled.json"
 REPORT = "report.html"
@@ -30,7 +38,7 @@ def run(
     verdict: str,
     workspace: str,
     name: str,
-    challenger: Challenger = adapted,
+    ladder: Sequence[Rung] = LADDER,
 ) -> str:
     """Settle what becomes of the model and write the final verdict in the first one's place.
 
@@ -42,7 +50,7 @@ def run(
         verdict: the address of `verdict.json`.
         workspace: the workspace of the cohort, model and registry.
         name: the registry's name.
-        challenger: makes and judges a challenger, once, when the first verdict asks for one.
+        ladder: ways to make a challenger, the cheapest first; tried when the first verdict asks.
 
     Returns:
         The verdict's address.
@@ -64,7 +72,7 @@ def run(
         try:
             settled = _staged(store, registry, first, champion)
             if settled is None:
-                settled = _decided(params, first, champion, workspace, name, challenger, store)
+                settled = _decided(params, first, champion, workspace, name, ladder, store)
             _apply(settled, registry, Baselines(workspace, name), store, file, found.version)
         except Conflict:
             store.delete(SETTLED)
@@ -90,21 +98,38 @@ def _decided(
     champion: str | None,
     workspace: str,
     name: str,
-    challenger: Challenger,
+    ladder: Sequence[Rung],
     store: Store,
 ) -> Json:
-    settlement = settle(first, champion)
+    settlement, pictures = settle(first, champion), None
     if settlement is None:
-        challenge = challenger(params, first, workspace, name)
-        found = shortcomings(first, challenge.verdict, params.score_slack)
-        if found:
-            settlement = drop(first, challenge.verdict["model"], found)
-        else:
-            settlement = take(first, challenge.verdict)
-            return _stage(store, settlement, render(settlement.verdict, challenge.pictures))
+        settlement, pictures = _climbed(params, first, workspace, name, ladder)
+    kind = Kind.read(first.get("baseline", {}))
+    if not alike(Baselines(workspace, name).all(), kind, first["cohort"]):
+        settlement = founded(settlement, str(kind))
+    if pictures:
+        return _stage(store, settlement, render(settlement.verdict, pictures))
     page = store.get_versioned(REPORT)
     text = with_verdict(page.content.decode(), settlement.verdict) if page else ""
     return _stage(store, settlement, text)
+
+
+def _climbed(
+    params: RecalibrateParams, first: Json, workspace: str, name: str, ladder: Sequence[Rung]
+) -> tuple[Settlement, Pictures | None]:
+    """The first challenger without shortcomings is taken; the dearer ones are not made then."""
+    tried: list[Tried] = []
+    for rung in ladder:
+        challenge = rung.make(params, first, workspace, name)
+        if challenge is None:
+            tried.append({"rung": rung.name, "model": None, "because": [rung.unsuited]})
+            continue
+        found = shortcomings(first, challenge.verdict, params.score_slack)
+        tried.append({"rung": rung.name, "model": challenge.verdict["model"], "because": found})
+        stage("recalibrate", f"challenger by {rung.name}", passes=not found)
+        if not found:
+            return take(first, challenge.verdict, tried), challenge.pictures
+    return drop(first, tried), None
 
 
 def _stage(store: Store, settlement: Settlement, report: str) -> Json:
@@ -146,6 +171,8 @@ def _enter(settled: Json, registry: Registry) -> int:
         "run": verdict["run"],
         "reasons": verdict["reasons"],
     }
+    if "tried" in verdict:
+        entry["tried"] = verdict["tried"]
     if action in MOVES:
         return registry.append(entry, over=verdict["champion"])
     return registry.append(entry)
@@ -156,6 +183,8 @@ def _baseline(verdict: Json) -> Json:
         "run": verdict["run"],
         "model": verdict["model"],
         "normalized": verdict.get("normalized"),
+        **Kind.read(verdict.get("baseline", {})).as_json(),
         "gates": {gate["name"]: gate["value"] for gate in verdict["gates"]},
+        "metrics": {gate["name"]: gate["metric"] for gate in verdict["gates"] if "metric" in gate},
         "scores": verdict["scores"],
     }

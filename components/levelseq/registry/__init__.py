@@ -1,8 +1,24 @@
 """What a run is judged against and what it changes: champion, decision log, baselines."""
 
-from levelseq.registry.baselines import Baselines
+from levelseq.registry.baselines import Baseline, Baselines, alike, series
 from levelseq.registry.champion import Registry, describe
+from levelseq.registry.change_record import as_markdown, change_record
+from levelseq.registry.kind import Kind
 from levelseq.registry.log import MOVES, DecisionLog
 from levelseq.registry.runs import run_folder, run_id
 
-__all__ = ["MOVES", "Baselines", "DecisionLog", "Registry", "describe", "run_folder", "run_id"]
+__all__ = [
+    "MOVES",
+    "Baseline",
+    "Baselines",
+    "DecisionLog",
+    "Kind",
+    "Registry",
+    "alike",
+    "as_markdown",
+    "change_record",
+    "describe",
+    "run_folder",
+    "run_id",
+    "series",
+]

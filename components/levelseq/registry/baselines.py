@@ -1,4 +1,8 @@
-"""Baselines: what earlier cohorts measured, one object a cohort, never changed."""
+"""Baselines: what earlier cohorts measured, one object a cohort, never changed.
+
+A value is compared with values of the same metric in the same version, on cohorts of the same
+kind: another tissue, another assay or another definition of the measure is another history.
+"""
 
 from __future__ import annotations
 
@@ -6,11 +10,14 @@ import json
 from typing import Any
 
 from levelseq.cohort.keys import manifest_json
+from levelseq.registry.kind import Kind
 from levelseq.registry.log import DecisionLog, registry_store
 
-__all__ = ["Baselines"]
+__all__ = ["Baseline", "Baselines", "alike", "series"]
 
 SCHEMA = "levelseq.baseline/1"
+
+Baseline = dict[str, Any]
 
 
 class Baselines:
@@ -20,7 +27,7 @@ class Baselines:
         self._store = registry_store(workspace, "baselines", name)
         self._log = DecisionLog(registry_store(workspace, "registry", name))
 
-    def all(self) -> list[dict[str, Any]]:
+    def all(self) -> list[Baseline]:
         """Every baseline, in the order in which the log decided on their runs."""
         paths = [path for path in self._store.list() if path.endswith(".json")]
         order = {entry["run"]: entry["number"] for entry in reversed(self._log.entries())}
@@ -28,6 +35,29 @@ class Baselines:
         return sorted(found, key=lambda b: (order.get(b.get("run"), 1 << 60), b["cohort"]))
 
     def add(self, fingerprint: str, content: dict[str, Any]) -> bool:
-        """Keep a cohort's values unless it has some already; whether they were kept."""
+        """Keep a cohort's values unless it has some already; whether they were kept.
+
+        Of many writers of one cohort the first is kept whole: the put is conditional.
+        """
         whole = {"schema": SCHEMA, **content, "cohort": fingerprint}
         return self._store.put_if_absent(f"{fingerprint}.json", manifest_json(whole))
+
+
+def alike(baselines: list[Baseline], kind: Kind, cohort: str) -> list[Baseline]:
+    """The baselines of other cohorts of a kind, in the order given: a cohort's own past."""
+    return [b for b in baselines if b["cohort"] != cohort and Kind.read(b) == kind]
+
+
+def series(baselines: list[Baseline], gate: str, metric: str) -> list[float]:
+    """A gate's values on baselines, those measured by this version of its metric.
+
+    Args:
+        baselines: of one kind, oldest first.
+        gate: `family.measure`.
+        metric: the version that the value to compare was measured by. Baselines that name none
+            are older than versions: they are left out.
+    """
+    values = (
+        b.get("gates", {}).get(gate) for b in baselines if b.get("metrics", {}).get(gate) == metric
+    )
+    return [float(value) for value in values if value is not None]

@@ -20,12 +20,16 @@ def train(
     n_latent: int = 0,
     n_hidden: int = 128,
     dropout: float = 0.1,
+    likelihood: str = "nb",
+    dispersion: str = "gene",
+    ordered: str = "none",
     steps: int = 0,
     batch_size: int = 0,
     learning_rate: float = 0.003,
     patience: int = 30,
     checkpoint_seconds: float = 30.0,
     use_labels: bool = False,
+    augment: str = "auto",
     seed: int = 0,
 ):
     """Fit a model of the cohort's counts on its batch tree, or go on from the last checkpoint.

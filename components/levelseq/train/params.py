@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
+from levelseq.models.augmentation import parse_terms
 from levelseq.parameters import StepParams
 
 __all__ = ["TrainParams"]
@@ -14,14 +15,27 @@ __all__ = ["TrainParams"]
 class TrainParams(StepParams):
     """How a model is fitted to a cohort."""
 
-    model_class: Literal["auto", "vae", "classical"] = Field(
-        "auto", description="'vae', 'classical', or 'auto': by the number and kind of observations"
+    model_class: Literal["auto", "vae", "gan", "scgen", "classical"] = Field(
+        "auto",
+        description="'vae', 'gan' (style transfer), 'scgen' (latent arithmetic), 'classical', or"
+        " 'auto': 'vae' or 'classical' by the number and kind of observations",
     )
     n_latent: int = Field(
         0, ge=0, le=512, description="dimensions of the latent space; 0: from the number of cells"
     )
     n_hidden: int = Field(128, ge=8, le=4096, description="units of each hidden layer")
     dropout: float = Field(0.1, ge=0, lt=1, description="share of hidden units dropped in training")
+    likelihood: Literal["nb", "zinb"] = Field(
+        "nb", description="of counts: negative binomial, or zero-inflated, which is slower"
+    )
+    dispersion: Literal["gene", "gene-batch"] = Field(
+        "gene", description="one of each gene, or changed by every node of the batch tree, slower"
+    )
+    ordered: str = Field(
+        "none",
+        description="batch levels, 'date' or 'site>date', along whose dates or numbers effects are "
+        "a random walk; auto: the level that is the cohort's date; none",
+    )
     steps: int = Field(0, ge=0, description="most minibatches; 0: from the number of cells")
     batch_size: int = Field(
         0, ge=0, description="cells in a minibatch; 0: from the number of cells"
@@ -32,4 +46,14 @@ class TrainParams(StepParams):
     use_labels: bool = Field(
         False, description="whether labels, in part or all known, shape the embedding"
     )
+    augment: str = Field(
+        "auto",
+        description="random changes in training: thinning, gene_drop, mixing, style_swap, with "
+        "commas; 'none'; 'auto': what helped in the ablation",
+    )
     seed: int = Field(0, ge=0, description="of all randomness")
+
+    @field_validator("augment")
+    @classmethod
+    def _normal_augment(cls, text: str) -> str:
+        return text if text == "auto" else ",".join(parse_terms(text)) or "none"

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from levelseq.cohort import (
+    UNKNOWN,
     BatchTree,
     Cohort,
     Normalized,
@@ -14,24 +16,50 @@ from levelseq.cohort import (
     why_classical,
 )
 from levelseq.cohort.gene_space import GeneSpace
+from levelseq.cohort.ordered_levels import NONE, choose_ordered
 from levelseq.errors import BadInput, BadOption
 from levelseq.models.checkpoint import SharedCheckpoints, StoreCheckpoints
 from levelseq.models.classical_fit import fit_classical
+from levelseq.models.conditional_vae import VaeModel
 from levelseq.models.history import unseen_history
 from levelseq.models.label_fit import with_labels
 from levelseq.models.label_transfer import label_codes
+from levelseq.models.latent_arithmetic import ArithmeticModel
 from levelseq.models.mapping import largest_leaf
-from levelseq.models.planning import plan_latent, plan_training
+from levelseq.models.planning import (
+    plan_augmentation,
+    plan_latent,
+    plan_training,
+    why_likelihood,
+)
 from levelseq.models.processes import Processes, joined
 from levelseq.models.saving import MODEL, SCHEMA, Model, save_model
-from levelseq.models.vae_fit import VaeSettings, fit_vae
+from levelseq.models.style_transfer import StyleModel
+from levelseq.models.vae_fit import fit_vae
+from levelseq.models.vae_settings import VaeSettings
 from levelseq.normalize.state import read_state
 from levelseq.progress import notice, stage
 from levelseq.store import Store, join, open_store
 from levelseq.train.params import TrainParams
-from levelseq.validate.evidence import UNKNOWN
 
 __all__ = ["run"]
+
+_NETWORKS: dict[str, type[VaeModel]] = {
+    "vae": VaeModel,
+    "gan": StyleModel,
+    "scgen": ArithmeticModel,
+}
+_BATCHWISE = ("dispersion", "dispersions of batches have")
+_WITHOUT_EFFECT = {
+    "classical": (
+        ("use_labels", "labels have"),
+        ("likelihood", "a likelihood has"),
+        ("ordered", "an order of batches has"),
+        _BATCHWISE,
+    ),
+    "gan": (("likelihood", "a likelihood has"), _BATCHWISE),
+    "scgen": (_BATCHWISE,),
+}
 
 
 def run(params: TrainParams, cohort: str, normalized: str, workspace: str) -> str:
@@ -97,7 +125,8 @@ def _write(
     model, metrics = fitted
     obs = cohort.obs()
     metrics["largest_leaf"] = largest_leaf(obs, model.tree)
-    metrics["history"] = unseen_history(model, cohort, obs, seed)
+    metrics["history"], reference = unseen_history(model, cohort, obs, seed)
+    reference.write(store)
     model, found = with_labels(model, cohort, seed)
     if found:
         metrics["labels"] = found
@@ -127,11 +156,8 @@ def _fit(
     space = GeneSpace.of_cohort(cohort, state.genes, state.variable_genes, sizes.reference_library)
     kind, reason = _choose_class(params, cohort)
     notice("train", reason)
+    _refuse_without_effect(params, kind)
     if kind == "classical":
-        if params.use_labels:
-            raise BadOption(
-                "labels have no part in a classical model", where="--use-labels", do="leave it out"
-            )
         if not processes.first:
             return None
         model, metrics = fit_classical(cohort, space, tree, sizes, params.seed)
@@ -147,17 +173,36 @@ def _fit(
     n_latent, why = plan_latent(cohort.manifest["n_obs"], len(space.variable))
     if params.n_latent:
         n_latent, why = params.n_latent, f"{params.n_latent} latent dimensions, as asked"
-    settings = VaeSettings(n_latent, params.n_hidden, params.dropout)
+    terms, why_terms = plan_augmentation(params.augment)
+    plan, reasons = replace(plan, augmentation=terms), [*reasons, why_terms]
+    settings = VaeSettings(
+        n_latent, params.n_hidden, params.dropout, params.likelihood, params.dispersion
+    )
+    tree, order = _in_order(tree, cohort, params.ordered)
     labels = _labels(cohort) if params.use_labels else None
     shared = SharedCheckpoints(checkpoints, processes)
-    fitted = fit_vae(cohort, space, tree, settings, plan, shared, labels, processes)
+    fitted = fit_vae(
+        cohort, space, tree, settings, plan, shared, labels, processes, _NETWORKS[kind]
+    )
     if fitted is None:
         return None
     vae, metrics = fitted
     if processes.size > 1:
         reasons.append(f"trained by {processes.size} processes")
     stage("train", "trained", steps=metrics["steps"], best_step=metrics["best_step"])
-    return vae, {**metrics, "reasons": [reason, why, *reasons]}
+    reasons = [reason, why, why_likelihood(settings), *order, *reasons]
+    return vae, {**metrics, "reasons": reasons}
+
+
+def _refuse_without_effect(params: TrainParams, kind: str) -> None:
+    defaults = TrainParams()
+    for option, what in _WITHOUT_EFFECT.get(kind, ()):
+        if getattr(params, option) not in (getattr(defaults, option), NONE):
+            raise BadOption(
+                f"{what} no part in a model of class {kind}",
+                where=f"--{option.replace('_', '-')}",
+                do="leave it out",
+            )
 
 
 def _labels(cohort: Cohort) -> Any:
@@ -188,8 +233,18 @@ def _varying_tree(cohort: Cohort) -> BatchTree:
     return tree
 
 
+def _in_order(tree: BatchTree, cohort: Cohort, asked: str) -> tuple[BatchTree, list[str]]:
+    """The tree with its ordered levels, and why, if there is anything to say."""
+    obs = cohort.obs()
+    values = {level: set(obs[level].astype(str)) for level in cohort.batch_levels}
+    ordered, reason = choose_ordered(asked, tree.levels, cohort.role("date"), values)
+    if reason:
+        notice("train", reason)
+    return tree.in_order_of(ordered), [reason] if reason else []
+
+
 def _choose_class(params: TrainParams, cohort: Cohort) -> tuple[str, str]:
-    """`vae` or `classical`, and why."""
+    """`classical` or a name of a network's class, and why."""
     if params.model_class != "auto":
         return params.model_class, f"model class {params.model_class}, as asked"
     reason = why_classical(cohort)

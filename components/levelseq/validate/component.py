@@ -29,6 +29,8 @@ def validate(
     signature_correlation: float = 0.9,
     signature_slope: float = 0.2,
     false_genes: float = 0.01,
+    protected_genes: str = "",
+    smallest_group: int = 5,
     pictures: bool = True,
     seed: int = 0,
 ) -> NamedTuple("Decided", [("data", str), ("model_decision", str)]):

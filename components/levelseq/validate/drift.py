@@ -1,4 +1,4 @@
-"""Drift: do a batch's cells lie where cells of their kind lay when the model was trained?
+"""The shift of a batch's cells from where cells of their kind lay when the model was trained.
 
 Shapes: C cells of one batch, A anchor cells, Z dimensions of the levelled embedding.
 """
@@ -9,15 +9,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy.stats import t as student
 from sklearn.cluster import KMeans
 
-from levelseq.validate.gates import Gate, Limits, judge, not_evaluated
+from levelseq.validate.composition import FEWEST_OF_KIND
 
-__all__ = ["FALSE_ALARM_RATE", "History", "Prototypes", "drift_gate", "latent_shift"]
-
-FALSE_ALARM_RATE = 0.01
-FEWEST_CELLS = 5
+__all__ = ["Prototypes", "latent_shift"]
 
 
 @dataclass(frozen=True)
@@ -76,62 +72,9 @@ def latent_shift(cells: Any, prototypes: Prototypes) -> float:
     total, counted = 0.0, 0
     for p in np.unique(nearest):
         own = (cells[nearest == p] - prototypes.centre[p]) / prototypes.sd
-        if len(own) < FEWEST_CELLS:
+        if len(own) < FEWEST_OF_KIND:
             continue
         sampling = own.var(axis=0, ddof=1).sum() * (1 / len(own) + 1 / prototypes.size[p])
         total += len(own) * ((own.mean(axis=0) ** 2).sum() - sampling)
         counted += len(own)
     return float(np.sqrt(max(total / counted, 0.0))) if counted else float("nan")
-
-
-@dataclass(frozen=True)
-class History:
-    """Shifts of batches that were mapped as if unseen, of the training cohort."""
-
-    shifts: tuple[float, ...]
-
-    def limit(self, batches: int, least: float = 0.0) -> float | None:
-        """The shift that one of some new batches exceeds by chance with 1 % probability.
-
-        Args:
-            batches: how many new batches are looked at together.
-            least: a shift that is too small to matter, whatever the history.
-
-        A one-sided prediction interval by Student's t on the square root of the shift, each of
-        the new batches allowed its share of the 1 %. None for fewer than three batches of history.
-        """
-        if len(self.shifts) < 3:
-            return None
-        root = np.sqrt(np.array(self.shifts))
-        quantile = student.ppf(1 - FALSE_ALARM_RATE / max(1, batches), len(root) - 1)
-        margin = quantile * root.std(ddof=1) * np.sqrt(1 + 1 / len(root))
-        return max(float((root.mean() + margin) ** 2), least)
-
-
-def drift_gate(
-    name: str, shifts: dict[str, float], history: History, sentence: str, least: float = 0.0
-) -> Gate:
-    """A drift gate of a cohort's batches against the history.
-
-    Args:
-        name: `drift.latent` or `drift.expression`.
-        shifts: batch -> its shift as mapped.
-        history: of batches mapped as if unseen.
-        sentence: what the worst shift means, with `{batch}` and `{shift}`.
-        least: a shift that is too small to matter.
-    """
-    measured = {batch: shift for batch, shift in shifts.items() if np.isfinite(shift)}
-    if not measured:
-        return not_evaluated(name, "No batch has enough cells of one kind.")
-    limit = history.limit(len(measured), least)
-    if limit is None:
-        reason = f"A limit needs three batches of history, and there are {len(history.shifts)}."
-        return not_evaluated(name, reason)
-    worst = max(measured, key=lambda batch: measured[batch])
-    reason = (
-        sentence.format(batch=worst, shift=f"{measured[worst]:.2f}")
-        + f"; {len(history.shifts)} batches of the history predict at most {limit:.2f}, "
-        "with 1 % false alarms."
-    )
-    bounds = (None, limit)
-    return judge(name, measured[worst], Limits(bounds, bounds), reason, "baseline")

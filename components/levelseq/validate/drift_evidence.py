@@ -2,31 +2,46 @@
 
 from __future__ import annotations
 
-import numpy as np
-import pandas as pd
+from typing import Any, NamedTuple
 
-from levelseq.cohort import Cohort, Normalized
+import numpy as np
+
+from levelseq.cohort import BatchTree, Cohort, Normalized
 from levelseq.models.conditional_vae import VaeModel
-from levelseq.models.expectation import gene_shifts
+from levelseq.models.drift_reference import DriftReference, quality_of
+from levelseq.models.expectation import gene_totals
 from levelseq.models.saving import Model, load_model, read_metrics, read_model_json
 from levelseq.registry import Baselines, Registry
 from levelseq.store import join
-from levelseq.validate.drift import History, Prototypes, drift_gate, latent_shift
+from levelseq.validate.drift_decision import DriftTable
+from levelseq.validate.drift_measures import (
+    GATES,
+    QUALITY,
+    Reference,
+    embedding_measures,
+    quality_measures,
+)
 from levelseq.validate.gates import Gate, not_evaluated
+from levelseq.validate.gene_means import relative_ratios, spread, standout
 
-__all__ = ["drift_gates"]
+__all__ = ["DriftFound", "judge_drift", "measured", "told_batches"]
 
-LATENT = "drift.latent"
-EXPRESSION = "drift.expression"
-# A quarter of a standard deviation of a kind, and a tenth of a log: neither moves a conclusion.
-LEAST_LATENT = 0.25
-LEAST_EXPRESSION = 0.1
+_OF_GENES = ("drift.expression", "drift.genes")
+_LINEAR = "The classical model's embedding is linear: the shift in it tells all."
+_OLDER = "The model was trained before this was measured: train it anew."
 
 
-def drift_gates(
+class DriftFound(NamedTuple):
+    """The drift gates, and the table behind them for `verdict.json`; None without a baseline."""
+
+    gates: list[Gate]
+    table: dict[str, Any] | None
+
+
+def judge_drift(
     cohort: Cohort, normalized: Normalized, model: str, workspace: str, name: str
-) -> list[Gate]:
-    """The drift gates of a cohort as mapped, against the batches of the training cohort."""
+) -> DriftFound:
+    """The drift of a cohort as mapped, against the batches of the training cohort."""
     champion = Registry(workspace, name).champion()
     if champion is None or not Baselines(workspace, name).all():
         return _not_evaluated("This is the first run: there is no baseline yet.")
@@ -35,47 +50,74 @@ def drift_gates(
         return _not_evaluated(
             "A newly trained model has its own embedding; the baseline's is another."
         )
-    loaded, history = load_model(model), read_metrics(model)["history"]
+    loaded, reference = load_model(model), DriftReference.read(model)
+    history = read_metrics(model)["history"]
+    table = DriftTable(
+        told_batches(loaded.tree, cohort),
+        measured(loaded, reference, cohort, normalized.embedding()),
+        {measure: tuple(values.values()) for measure, values in history.items()},
+    )
+    aside = dict.fromkeys(GATES, _OLDER) if reference is None else {}
+    if not isinstance(loaded, VaeModel):
+        aside |= dict.fromkeys(_OF_GENES, _LINEAR)
+    return DriftFound(table.gates(aside), table.as_json())
+
+
+def measured(
+    model: Model, reference: DriftReference | None, cohort: Cohort, places: Any
+) -> dict[str, tuple[float, ...]]:
+    """Measure -> its value of each leaf of a cohort, in the order of the tree.
+
+    Args:
+        model: that the cohort was mapped by.
+        reference: beside it; None leaves out library quality and `genes`.
+        cohort: where counts and library quality are.
+        places: (S, Z) levelled embedding.
+    """
     obs = cohort.obs()
-    gates = [
-        drift_gate(
-            LATENT,
-            _latent_shifts(loaded, obs, normalized),
-            History(tuple(history["latent"].values())),
-            "Cells of batch {batch} lie {shift} standard deviations of a cell kind from where the "
-            "model expects them",
-            LEAST_LATENT,
-        )
-    ]
-    if isinstance(loaded, VaeModel):
-        gates.append(
-            drift_gate(
-                EXPRESSION,
-                gene_shifts(loaded, cohort, obs),
-                History(tuple(history["expression"].values())),
-                "Genes of batch {batch} differ by {shift} (sd of log ratios) from what the model "
-                "expects of the same kinds of cells",
-                LEAST_EXPRESSION,
-            )
-        )
-    else:
-        reason = "The classical model's embedding is linear: the shift in it tells all."
-        gates.append(not_evaluated(EXPRESSION, reason))
-    return gates
+    quality_SQ, codes = quality_of(obs), model.tree.with_leaves_of(obs).leaf_codes(obs)
+    anchors = _anchors(model, reference)
+    by_leaf = []
+    for leaf in np.unique(codes):
+        rows = codes == leaf
+        found = embedding_measures(places[rows], anchors)
+        if reference is not None:
+            found |= quality_measures(places[rows], quality_SQ[rows], anchors)
+            found |= {name: found[name] - k for name, k in reference.known(int(leaf)).items()}
+        by_leaf.append(found)
+    if isinstance(model, VaeModel):
+        for found, totals in zip(by_leaf, gene_totals(model, cohort, obs).values()):
+            found["expression"] = spread(*totals)
+            if reference is not None:
+                found["genes"] = standout(relative_ratios(*totals), reference.scale_G)
+    return {measure: tuple(found[measure] for found in by_leaf) for measure in by_leaf[0]}
 
 
-def _not_evaluated(reason: str) -> list[Gate]:
-    return [not_evaluated(name, reason) for name in (LATENT, EXPRESSION)]
+def told_batches(tree: BatchTree, cohort: Cohort) -> tuple[str, ...]:
+    """Names of a cohort's leaves in the order of the tree.
+
+    A level that tells donors apart is left out; the batches that then share a name are numbered.
+    """
+    obs = cohort.obs()
+    whole = tree.with_leaves_of(obs)
+    donor = cohort.role("donor")
+    shown = [i for i, level in enumerate(whole.levels) if level != donor]
+    leaves = [whole.leaves[leaf] for leaf in np.unique(whole.leaf_codes(obs))]
+    names = [">".join(leaf[i] for i in shown) for leaf in leaves]
+    if len(shown) == len(whole.levels):
+        return tuple(names)
+    return tuple(f"{name} {k}".strip() for k, name in enumerate(names, start=1))
 
 
-def _latent_shifts(model: Model, obs: pd.DataFrame, normalized: Normalized) -> dict[str, float]:
-    tree = model.tree.with_leaves_of(obs)
-    codes, latent = tree.leaf_codes(obs), normalized.embedding()
-    kinds = Prototypes.of(model.anchors.embedding, model.anchors.noise)
-    return {
-        ">".join(tree.leaves[number]): latent_shift(latent[codes == number], kinds)
-        for number in np.unique(codes)
-    }
+def _anchors(model: Model, reference: DriftReference | None) -> Reference:
+    if reference is not None:
+        return reference.cells(model)
+    none = np.full((len(model.anchors.embedding), len(QUALITY)), np.nan)
+    return Reference.of(model.anchors.embedding, model.anchors.noise, none)
+
+
+def _not_evaluated(reason: str) -> DriftFound:
+    return DriftFound([not_evaluated(name, reason) for name in GATES], None)
 
 
 def _same_latent_space(workspace: str, manifest: dict[str, object], champion: str) -> bool:

@@ -16,12 +16,11 @@ import pandas as pd
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from levelseq.cohort import BatchTree, Cohort, why_classical
+from levelseq.cohort import UNKNOWN, BatchTree, Cohort, why_classical
 from levelseq.errors import BadInput
 from levelseq.normalize.chunks import as_dense
 from levelseq.normalize.counts import normalize_counts
 from levelseq.normalize.methods import CATALOGUE
-from levelseq.validate.evidence import UNKNOWN
 from levelseq.validate.moderated_t import Estimate, adjusted, moderated_t
 from levelseq.validate.variance_explained import variance_explained
 

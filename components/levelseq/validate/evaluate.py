@@ -9,20 +9,26 @@ from levelseq.cohort import Cohort, Normalized
 from levelseq.errors import BadAddress
 from levelseq.models.saving import read_model_json
 from levelseq.progress import stage
-from levelseq.registry import Baselines, Registry, run_folder
+from levelseq.registry import Baseline, Baselines, Kind, Registry, alike, run_folder, series
 from levelseq.store import join, read_json
 from levelseq.validate import conservation, mixing, scib
+from levelseq.validate.adversarial import hardened
+from levelseq.validate.board import inform, read_protected
+from levelseq.validate.control_chart import Chart, control_chart
 from levelseq.validate.controls import peer_controls, random_split
-from levelseq.validate.drift_evidence import drift_gates
+from levelseq.validate.drift_evidence import judge_drift
 from levelseq.validate.evidence import Evidence, gather
 from levelseq.validate.gates import Gate, data_decision, model_decision, not_evaluated
+from levelseq.validate.metric_versions import metric_version
 from levelseq.validate.params import ValidateParams
 from levelseq.validate.peers import SCIB_OBSERVATIONS, Peers, measure
 from levelseq.validate.pictures import Pictures
 from levelseq.validate.portrait import portray
 from levelseq.validate.reasons import reasons
-from levelseq.validate.signature import NAMES as SIGNATURE
-from levelseq.validate.signature import SignatureLimits, compare, signature_gates
+from levelseq.validate.reference_evidence import reference_gates
+from levelseq.validate.signature import Comparison, compare
+from levelseq.validate.signature_gates import NAMES as SIGNATURE
+from levelseq.validate.signature_gates import SignatureLimits, signature_gates
 
 __all__ = ["Evaluation", "evaluate"]
 
@@ -37,11 +43,16 @@ class Evaluation:
         normalized: key of the levelled values.
         model: the model's key.
         champion: the champion's key, or None.
+        kind: tissues and assays of the cohort; its past is that of cohorts of this kind.
+        earlier: how many earlier cohorts of the kind there are under this name.
         gates: in the order of the report.
+        charts: each gate against its own past; they refuse nothing.
         controls: judged like gates; they refuse nothing.
+        governance: what the board is told, as JSON.
         scores: name -> value; the version of scib-metrics among them.
         data: release or refuse.
         decision: promote, keep or recalibrate.
+        drift: every measure of drift by batch, or None without a baseline.
         reasons: sentences, the most important first.
         pictures: what the report draws.
     """
@@ -51,11 +62,16 @@ class Evaluation:
     normalized: str
     model: str
     champion: str | None
+    kind: Kind
+    earlier: int
     gates: list[Gate]
+    charts: list[Chart]
     controls: list[Gate]
+    governance: dict[str, Any]
     scores: dict[str, float | str]
     data: str
     decision: str
+    drift: dict[str, Any] | None
     reasons: list[str]
     pictures: Pictures
 
@@ -80,17 +96,31 @@ def evaluate(
 
     Raises:
         BadAddress: the values are not of this cohort, or not by a model.
+        BadOption: the protected gene sets are no GMT file, or hold none of the cohort's genes.
     """
-    key = str(read_model_json(model)["key"])
+    protected = read_protected(params.protected_genes)
+    manifest = read_model_json(model)
+    key = str(manifest["key"])
     evidence = gather(cohort, normalized, params.max_cells, params.seed)
     peers = measure(evidence, params.seed)
     stage("validate", "embeddings measured", observations=len(evidence.batch_C))
+    compared = compare(evidence.sums, params.seed) if evidence.sums is not None else []
+    board = inform(params, cohort, evidence, compared, protected)
+    stage("validate", "governance looked at", gates=len(board.gates))
+    drift = judge_drift(cohort, normalized, model, workspace, name)
     gates = [
-        *_signature(evidence, params),
+        *reference_gates(cohort, normalized),
+        *_signature(cohort, evidence, compared, params),
+        *board.gates,
         *_conservation(evidence, peers, params),
         *_mixing(evidence, peers),
-        *drift_gates(cohort, normalized, model, workspace, name),
+        *drift.gates,
     ]
+    gates = hardened(gates, manifest["class"])
+    kind = Kind.of(cohort)
+    past = alike(Baselines(workspace, name).all(), kind, cohort.fingerprint)
+    history = _history(gates, past)
+    charts = [control_chart(g.name, history[g.name], g.value, g.threshold) for g in gates]
     controls = [random_split(model, cohort, params.seed), *peer_controls(peers)]
     stage("validate", "gates and controls done", gates=len(gates), controls=len(controls))
     scores = _scores(peers)
@@ -109,25 +139,36 @@ def evaluate(
         normalized=str(normalized.manifest["key"]),
         model=key,
         champion=champion["model"] if champion else None,
+        kind=kind,
+        earlier=len(past),
         gates=gates,
+        charts=charts,
         controls=controls,
+        governance=board.content,
         scores=scores,
         data=data_decision(gates),
         decision=decision.model,
-        reasons=reasons(gates, controls, decision.reason),
-        pictures=portray(
-            params, cohort, normalized, model, evidence, peers, Baselines(workspace, name).all()
-        ),
+        drift=drift.table,
+        reasons=reasons(gates, controls, charts, decision.reason),
+        pictures=portray(params, cohort, normalized, model, evidence, peers, history),
     )
 
 
-def _signature(evidence: Evidence, params: ValidateParams) -> list[Gate]:
+def _history(gates: list[Gate], past: list[Baseline]) -> dict[str, list[float]]:
+    """Each gate's comparable values on earlier cohorts, oldest first."""
+    return {gate.name: series(past, gate.name, metric_version(gate.name)) for gate in gates}
+
+
+def _signature(
+    cohort: Cohort, evidence: Evidence, compared: list[Comparison], params: ValidateParams
+) -> list[Gate]:
     if evidence.sums is None:
         return [not_evaluated(n, "The study names no condition column.") for n in SIGNATURE]
     limits = SignatureLimits(
         params.signature_correlation, params.signature_slope, params.false_genes
     )
-    return signature_gates(compare(evidence.sums), limits)
+    tree = " > ".join(evidence.sample.levels)
+    return signature_gates(compared, limits, cohort.role("condition") or "condition", tree)
 
 
 def _conservation(evidence: Evidence, peers: Peers, params: ValidateParams) -> list[Gate]:

@@ -14,15 +14,16 @@ import pandas as pd
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from levelseq.cohort import BatchTree, Cohort, Normalized
+from levelseq.cohort import UNKNOWN, BatchTree, Cohort, Normalized
 from levelseq.errors import BadAddress
+from levelseq.normalize.chunks import as_dense
 from levelseq.validate.pseudobulk import Pseudobulk, Units
+from levelseq.validate.sample import SAMPLE, Sample, codes
 
-__all__ = ["Evidence", "gather", "subsample"]
+__all__ = ["Evidence", "column", "gather", "leaves", "subsample", "variable_genes"]
 
 Text = NDArray[Any]
 
-UNKNOWN = ("", "NA", "NaN", "nan", "None", "unknown")
 # With fewer observations than this each is a sample of its own, as in bulk.
 SAMPLES = 200
 _LEAST_OF_A_BATCH = 50
@@ -41,6 +42,8 @@ class Evidence:
         condition_C: condition, or None.
         sums: pseudobulk over all observations, not the subsample; None without a condition.
         batches: leaf batches of the whole cohort.
+        genes: ids of the variable genes.
+        sample: some of the subsample, before and after levelling.
     """
 
     counts_CG: sp.csr_matrix
@@ -51,6 +54,8 @@ class Evidence:
     condition_C: Text | None
     sums: Pseudobulk | None
     batches: list[str]
+    genes: list[str]
+    sample: Sample
 
 
 def gather(cohort: Cohort, normalized: Normalized, max_cells: int, seed: int) -> Evidence:
@@ -62,20 +67,20 @@ def gather(cohort: Cohort, normalized: Normalized, max_cells: int, seed: int) ->
     obs = cohort.obs()
     if not obs.index.equals(normalized.obs().index):
         raise BadAddress("holds other observations than the cohort", where=normalized.address)
-    genes = _variable_genes(cohort, normalized)
+    genes = variable_genes(cohort, normalized)
     level = _embedding(normalized)
-    batch, batches = _leaves(obs, cohort.batch_levels)
-    label, condition, donor = (
-        _column(obs, cohort.role(r)) for r in ("label", "condition", "donor")
-    )
+    batch, batches = leaves(obs, cohort.batch_levels)
+    label, condition, donor = (column(obs, cohort.role(r)) for r in ("label", "condition", "donor"))
     rows = subsample(batch, max_cells, seed)
     sums = None
     if condition is not None:
-        units = Units.of(batch, condition, donor, single=len(obs) < SAMPLES)
+        shown = _numbered(batch) if cohort.role("donor") in cohort.batch_levels else batch
+        units = Units.of(shown, condition, donor, single=len(obs) < SAMPLES)
         sums = Pseudobulk.empty(units, len(genes))
     counts, library = _counts(cohort, genes, rows, sums)
-    if sums is not None:
-        _add_levelled(normalized, genes, library, sums)
+    some = subsample(batch[rows], SAMPLE, seed)
+    values = _levelled(normalized, genes, library, rows[some], sums)
+    sample = _sample(cohort, obs, rows[some], counts[some], library, values, level)
     return Evidence(
         counts,
         library[rows],
@@ -85,6 +90,38 @@ def gather(cohort: Cohort, normalized: Normalized, max_cells: int, seed: int) ->
         None if condition is None else condition[rows],
         sums,
         batches,
+        [str(name) for name in genes.index],
+        sample,
+    )
+
+
+def _sample(
+    cohort: Cohort,
+    obs: pd.DataFrame,
+    rows: NDArray[np.int64],
+    counts_CG: sp.csr_matrix,
+    library: NDArray[np.float64],
+    values_CG: NDArray[np.float64],
+    level: NDArray[np.float32],
+) -> Sample:
+    """The sample of some rows of the cohort."""
+    here = obs.iloc[rows]
+    tree, _ = BatchTree.from_obs(obs, cohort.batch_levels).without_constant_levels()
+    leaf = tree.leaf_codes(here)
+    tops = [path[:1] for path in tree.leaves]
+    top = np.array([sorted(set(tops)).index(name) for name in tops], dtype=np.int64)
+    scale = 1e6 / np.maximum(library[rows], 1.0)
+    return Sample(
+        np.log1p(as_dense(counts_CG) * scale[:, None]),
+        values_CG,
+        level[rows].astype(np.float64),
+        leaf,
+        top[leaf],
+        codes(column(here, cohort.role("donor"))),
+        codes(column(here, cohort.role("label"))),
+        column(here, cohort.role("condition")),
+        tree.levels,
+        len(obs) < SAMPLES,
     )
 
 
@@ -102,7 +139,7 @@ def subsample(batch_C: Text, most: int, seed: int) -> NDArray[np.int64]:
     return np.sort(np.concatenate(rows))
 
 
-def _variable_genes(cohort: Cohort, normalized: Normalized) -> pd.DataFrame:
+def variable_genes(cohort: Cohort, normalized: Normalized) -> pd.DataFrame:
     """Variable genes with their columns in the cohort's and in the normalized shards."""
     var = normalized.var()
     chosen = var["variable"].to_numpy(dtype=bool) if "variable" in var else np.ones(len(var), bool)
@@ -124,13 +161,15 @@ def _embedding(normalized: Normalized) -> NDArray[np.float32]:
         ) from error
 
 
-def _leaves(obs: pd.DataFrame, levels: list[str]) -> tuple[Text, list[str]]:
+def leaves(obs: pd.DataFrame, levels: list[str]) -> tuple[Text, list[str]]:
+    """Each observation's leaf batch by name, and all names; `all` where no level varies."""
     tree, _ = BatchTree.from_obs(obs, levels).without_constant_levels()
     names = [tree.leaf_name(leaf) if leaf else "all" for leaf in tree.leaves]
     return np.array(names)[tree.leaf_codes(obs)], names
 
 
-def _column(obs: pd.DataFrame, name: str | None) -> Text | None:
+def column(obs: pd.DataFrame, name: str | None) -> Text | None:
+    """A column as text, empty where unknown; None without that column."""
     if name is None or name not in obs.columns:
         return None
     text = obs[name].astype(str).to_numpy(dtype=str)
@@ -155,11 +194,27 @@ def _counts(
     return sp.vstack(parts).tocsr(), np.concatenate(libraries)
 
 
-def _add_levelled(
-    normalized: Normalized, genes: pd.DataFrame, library: NDArray[Any], sums: Pseudobulk
-) -> None:
-    start = 0
+def _levelled(
+    normalized: Normalized,
+    genes: pd.DataFrame,
+    library: NDArray[np.float64],
+    rows: NDArray[np.int64],
+    sums: Pseudobulk | None,
+) -> NDArray[np.float64]:
+    """Levelled values of some rows, dense; adds all to the sums."""
+    parts, start = [], 0
     for shard in normalized.shards():
         stop = start + shard.n_obs
-        sums.add_levelled(start, shard.X[:, genes["level"].to_numpy()], library[start:stop])
+        values = shard.X[:, genes["level"].to_numpy()]
+        if sums is not None:
+            sums.add_levelled(start, values, library[start:stop])
+        own = rows[(rows >= start) & (rows < stop)] - start
+        parts.append(as_dense(values[own]))
         start = stop
+    return np.concatenate(parts).astype(np.float64)
+
+
+def _numbered(batch_C: Text) -> Text:
+    """Numbers in place of names: a batch that is a donor is named nowhere."""
+    number = np.unique(batch_C, return_inverse=True)[1] + 1
+    return np.char.add("number ", number.astype(str))

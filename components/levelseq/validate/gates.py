@@ -1,9 +1,14 @@
 """Gates: a measured value, what is accepted, an outcome and the reason; and what follows from them.
 
 a gate of                         fails              warns
-mixing, conservation, signature   data are refused   named in the reasons
+mixing, conservation, signature,
+reference, governance             data are refused   named in the reasons
 drift                             champion is
                                   recalibrated       named in the reasons
+generalization                    never              named in the reasons
+
+Of a model that was trained against an adversary, warnings of conservation and signature refuse the
+data too (`adversarial`).
 
 champion    the model is    data      drift    total               the model is
 none        new             release                                promoted
@@ -12,13 +17,21 @@ some        the champion              fails                        recalibrated
 some        the champion              passes                       kept
 some        another one     release            not below champion  promoted
 some        another one     otherwise                              not taken (keep)
+
+A champion is recalibrated by challengers, the cheapest first: adapters for the new leaves, then
+fine-tuning with replay. The first is promoted whose data are released, none of whose gates fails,
+for which every gate that failed was evaluated, and whose total is at most `score_slack` below the
+champion's; those before it, and all when none is, are dropped, each with its reasons in the log.
+Control charts warn; they decide nothing.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal, NamedTuple
+
+from levelseq.validate.jackknife import Interval
 
 __all__ = [
     "FAMILIES",
@@ -28,6 +41,7 @@ __all__ = [
     "Outcome",
     "data_decision",
     "judge",
+    "judge_soundly",
     "model_decision",
     "not_evaluated",
     "significant",
@@ -36,9 +50,12 @@ __all__ = [
 Outcome = Literal["pass", "warn", "fail", "not_evaluated"]
 Range = tuple[float | None, float | None]
 
-# Families that can refuse the data, the gravest first; drift judges the model.
-FAMILIES = ("signature", "conservation", "mixing", "drift")
-REFUSING = ("signature", "conservation", "mixing")
+# The gravest first; drift judges the model, generalization tells what the next one may expect.
+FAMILIES = (
+    *("reference", "signature", "governance", "conservation", "mixing"),
+    *("drift", "generalization"),
+)
+REFUSING = FAMILIES[:5]
 
 
 @dataclass(frozen=True)
@@ -52,6 +69,8 @@ class Gate:
         outcome: pass, warn, fail or not_evaluated.
         reason: one sentence that a biologist understands.
         threshold_from: default, baseline or calibration.
+        interval: 95 % interval of the value over donors or runs, where there is one.
+        p: probability of such a value by chance, calibrated by permutation, where there is one.
     """
 
     name: str
@@ -60,16 +79,24 @@ class Gate:
     outcome: Outcome
     reason: str
     threshold_from: str = "default"
+    interval: Interval | None = None
+    p: float | None = None
 
     @property
     def family(self) -> str:
-        """`mixing`, `conservation`, `signature` or `drift`."""
+        """One of `FAMILIES`."""
         return self.name.partition(".")[0]
 
     def as_json(self) -> dict[str, Any]:
         """Its entry in `verdict.json`, numbers to six significant digits."""
         bounds = None if self.threshold is None else [significant(b) for b in self.threshold]
-        return asdict(self) | {"value": significant(self.value), "threshold": bounds}
+        entry = asdict(self) | {"value": significant(self.value), "threshold": bounds}
+        for name, known in (("interval", self.interval), ("p", self.p)):
+            if known is None:
+                del entry[name]
+        if self.interval is not None:
+            entry["interval"] = [significant(bound) for bound in self.interval]
+        return entry if self.p is None else entry | {"p": significant(self.p)}
 
 
 class Limits(NamedTuple):
@@ -98,6 +125,20 @@ def judge(
     elif _within(value, limits.tolerated):
         outcome = "warn"
     return Gate(name, value, list(limits.accepted), outcome, reason, threshold_from)
+
+
+def judge_soundly(
+    name: str, value: float, interval: Interval | None, limits: Limits, reason: str
+) -> Gate:
+    """A gate that fails only where its whole interval fails; otherwise a failing value warns."""
+    gate = replace(judge(name, value, limits, reason), interval=interval)
+    if gate.outcome != "fail":
+        return gate
+    low, high = limits.tolerated
+    beyond = interval is not None and (
+        (low is not None and interval[1] < low) or (high is not None and interval[0] > high)
+    )
+    return gate if beyond else replace(gate, outcome="warn")
 
 
 def not_evaluated(name: str, reason: str) -> Gate:

@@ -30,5 +30,11 @@ class ValidateParams(StepParams):
     false_genes: float = Field(
         0.01, ge=0, le=1, description="most genes that may differ by condition only after levelling"
     )
+    protected_genes: str = Field(
+        "", description="GMT file of gene sets whose difference between conditions must stay"
+    )
+    smallest_group: int = Field(
+        5, ge=2, description="fewest donors of a group that the report shows; smaller are withheld"
+    )
     pictures: bool = Field(True, description="whether the report shows embeddings")
     seed: int = Field(0, ge=0, description="of the subsample, the controls and the pictures")

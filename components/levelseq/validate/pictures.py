@@ -30,7 +30,7 @@ class Pictures:
         columns: `batch` and, where the study has them, `label` and `condition`: one text an
             observation. No donor, no barcode.
         scores: method (`levelseq`, `unintegrated`, `combat`) -> `total`, `bio`, `batch`.
-        history: gate -> its values on the baselines, oldest first.
+        history: gate -> its values on earlier cohorts of the same kind, oldest first.
         methods: sentences on what was done, for a paper.
         provenance: what stands in the manifests of cohort, normalized values and model, without
             donors and barcodes.
@@ -42,7 +42,7 @@ class Pictures:
     projection: str
     columns: dict[str, np.ndarray[Any, Any]]
     scores: dict[str, dict[str, float | None]]
-    history: dict[str, list[float | None]]
+    history: dict[str, list[float]]
     methods: list[str]
     provenance: dict[str, Any]
     compared: Comparison | None = None

@@ -27,12 +27,12 @@ def portray(
     model: str,
     evidence: Evidence,
     peers: Peers,
-    baselines: list[Json],
+    history: dict[str, list[float]],
 ) -> Pictures:
     """The pictures of one evaluation.
 
     Args:
-        baselines: as `Baselines.all` gives them, oldest first.
+        history: gate -> its values on earlier cohorts, oldest first.
     """
     many = len(evidence.batch_C) >= UMAP_OBSERVATIONS
     projection = "UMAP" if params.pictures and many else "PCA"
@@ -40,7 +40,6 @@ def portray(
     for name, values in (("label", evidence.label_C), ("condition", evidence.condition_C)):
         if values is not None:
             columns[name] = np.where(values == "", "unknown", values)
-    names = sorted({name for baseline in baselines for name in baseline.get("gates", {})})
     manifest = read_model_json(model)
     return Pictures(
         before=plane(peers.before.embedding, projection, params.seed),
@@ -48,7 +47,7 @@ def portray(
         projection=projection,
         columns=columns,
         scores={method: found.row() for method, found in peers.by_method.items()},
-        history={n: [b.get("gates", {}).get(n) for b in baselines] for n in names},
+        history=history,
         methods=_methods(cohort, normalized, manifest, evidence, peers),
         provenance=_provenance(cohort, normalized, manifest, evidence),
         compared=compare_methods(cohort, params.seed),
@@ -105,6 +104,11 @@ def _methods(
             "The condition's signature was compared by pseudobulk: moderated t-tests within leaf"
             " batches on the counts, and across batches on the levelled values."
         )
+    sentences.append(
+        "Which genes tell batch and condition was asked of ridge logistic regressions on 50"
+        " principal components, of which a gene's Shapley value is its weight times its distance"
+        " from the mean; they were tested on donors or batches that they had not seen."
+    )
     return sentences
 
 
@@ -114,6 +118,19 @@ _MODELS = {
         " {genes} variable genes, with effects for each node of the batch tree {levels}."
         " The embedding is its latent state without what is left of batches (a mixture of linear"
         " corrections after Harmony), in the metric of its clusters."
+    ),
+    "StyleTransfer": (
+        "A variational autoencoder whose generator lays batches over a cell's content as styles"
+        " (scales, shifts and log-fold changes of {genes} variable genes, summed along the batch"
+        " tree {levels}) was trained by the negative binomial likelihood of a cell in its own"
+        " style, a critic of mutual nearest neighbours in each other's styles, and the cycle back"
+        " to the content (after UNIT and CycleGAN). Its gates have no warnings where biology is at"
+        " stake."
+    ),
+    "LatentArithmetic": (
+        "A variational autoencoder with negative binomial likelihood that knows no batch was fitted"
+        " to {genes} variable genes, and batches were taken from its latent states as offsets of"
+        " soft clusters along the batch tree {levels} (after scGen and Harmony)."
     ),
     "Classical": (
         "Size factors, ComBat over the leaves of the batch tree {levels} and principal components"

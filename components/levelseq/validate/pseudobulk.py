@@ -30,11 +30,13 @@ class Units:
         code_C: unit of each observation, -1 for one without a condition or in a unit too small.
         batch_U: leaf batch of each unit.
         condition_U: condition of each unit.
+        donor_U: number of the donor of each unit; without donors each unit counts as one.
     """
 
     code_C: NDArray[np.int64]
     batch_U: Text
     condition_U: Text
+    donor_U: NDArray[np.int64]
 
     @classmethod
     def of(cls, batch_C: Text, condition_C: Text, donor_C: Text | None, *, single: bool) -> Units:
@@ -46,10 +48,8 @@ class Units:
             donor_C: donor of each observation, if the study says.
             single: each observation is a unit of its own, as bulk samples are.
         """
-        if single:
-            third = np.arange(len(batch_C)).astype(str)
-        else:
-            third = np.full(len(batch_C), "") if donor_C is None else donor_C
+        donor = np.full(len(batch_C), "") if donor_C is None else donor_C
+        third = np.arange(len(batch_C)).astype(str) if single else donor
         keys = list(zip(batch_C, condition_C, third))
         names = sorted(set(keys))
         number = {key: i for i, key in enumerate(names)}
@@ -58,7 +58,17 @@ class Units:
         keep = enough & np.array([key[1] != "" for key in names])
         new = np.where(keep, np.cumsum(keep) - 1, -1)
         kept = [key for key, good in zip(names, keep) if good]
-        return cls(new[code], np.array([k[0] for k in kept]), np.array([k[1] for k in kept]))
+        batch, condition = (np.array([key[i] for key in kept], dtype=str) for i in (0, 1))
+        first = np.unique(code, return_index=True)[1]
+        return cls(new[code], batch, condition, _numbered(donor[first[keep]]))
+
+
+def _numbered(donor_U: Text) -> NDArray[np.int64]:
+    """Numbers of donors in place of their names; an unknown one is a donor of its own."""
+    unknown = donor_U == ""
+    codes = np.unique(donor_U, return_inverse=True)[1].astype(np.int64)
+    codes[unknown] = codes.max(initial=0) + 1 + np.arange(unknown.sum())
+    return codes
 
 
 @dataclass

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from levelseq.validate.control_chart import Chart
 from levelseq.validate.gates import FAMILIES, Gate
 
 __all__ = ["reasons"]
 
 
-def reasons(gates: list[Gate], controls: list[Gate], decision: str) -> list[str]:
-    """What failed, what warned, which control speaks against the model, then the decision.
+def reasons(
+    gates: list[Gate], controls: list[Gate], charts: list[Chart], decision: str
+) -> list[str]:
+    """What failed, what warned, which control and chart speak against the run, then the decision.
 
     When nothing speaks against the data, one sentence says so and what was not looked at.
     """
@@ -17,6 +20,7 @@ def reasons(gates: list[Gate], controls: list[Gate], decision: str) -> list[str]
         gate.reason for outcome in ("fail", "warn") for gate in ordered if gate.outcome == outcome
     ]
     found += [c.reason for c in controls if c.outcome in ("fail", "warn")]
+    found += [chart.reason for chart in charts if chart.alarms]
     if not found:
         found = [_all_passed(gates)]
     return [*dict.fromkeys(found), decision]

@@ -6,6 +6,7 @@ from typing import Any
 
 from levelseq.validate.evaluate import Evaluation
 from levelseq.validate.gates import significant
+from levelseq.validate.metric_versions import metric_version
 
 __all__ = ["SCHEMA", "VERDICT", "as_verdict"]
 
@@ -31,7 +32,13 @@ def as_verdict(evaluation: Evaluation, run: str) -> dict[str, Any]:
         "data": evaluation.data,
         "model_decision": evaluation.decision,
         "reasons": evaluation.reasons,
-        "gates": [gate.as_json() for gate in evaluation.gates],
+        "gates": [
+            gate.as_json() | {"metric": metric_version(gate.name)} for gate in evaluation.gates
+        ],
+        "charts": [chart.as_json() for chart in evaluation.charts],
+        "baseline": evaluation.kind.as_json() | {"earlier": evaluation.earlier},
+        "governance": evaluation.governance,
+        "drift": evaluation.drift,
         "controls": [gate.as_json() for gate in evaluation.controls],
         "scores": {
             name: value if isinstance(value, str) else significant(value)

@@ -126,7 +126,7 @@ def _validate(args: argparse.Namespace) -> str:
     from levelseq.registry import run_id
     from levelseq.validate import step
 
-    params = ValidateParams.checked(**given(args, ValidateParams))
+    params = ValidateParams.checked(**checked_addresses(given(args, ValidateParams)))
     content = {
         "normalized": open_normalized(args.normalized).manifest["key"],
         "name": args.name,

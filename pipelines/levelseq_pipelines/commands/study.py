@@ -12,11 +12,12 @@ from levelseq.ingest.params import IngestParams
 from levelseq.normalize.params import NormalizeParams
 from levelseq.parameters import StepParams
 from levelseq.train.params import TrainParams
+from levelseq.validate.params import ValidateParams
 from levelseq_pipelines.options import absolute, add_fields
 
 __all__ = ["add_deposits", "add_study", "checked_addresses", "study_options"]
 
-_STEPS: tuple[type[StepParams], ...] = (IngestParams, NormalizeParams, TrainParams)
+_STEPS: tuple[type[StepParams], ...] = (IngestParams, NormalizeParams, TrainParams, ValidateParams)
 _NAMES = ("normalize_cohort", "map_new_data")
 _PLUMBING = ("deposits", "workspace", "name", "run")
 
@@ -70,7 +71,7 @@ def study_options(args: argparse.Namespace) -> dict[str, Any]:
 def checked_addresses(options: dict[str, Any]) -> dict[str, Any]:
     """The options with the addresses among them made absolute."""
     found = dict(options)
-    for name in ("genes", "control_genes"):
+    for name in ("genes", "control_genes", "protected_genes"):
         if found.get(name):
             found[name] = absolute(found[name])
     if found.get("output_genes", "all") not in ("all", "variable"):

@@ -9,9 +9,10 @@ from itertools import pairwise
 
 from levelseq.validate.report.words import number, span
 
-__all__ = ["bar", "strip", "track"]
+__all__ = ["bar", "pair", "strip", "track"]
 
 Threshold = list[float | None] | None
+_LIMITS = ("sd3", "sd2", "mean", "sd2", "sd3")
 
 
 def strip(name: str, value: float | None, threshold: Threshold, outcome: str) -> str:
@@ -43,13 +44,32 @@ def bar(name: str, value: float | None, *, own: bool) -> str:
     return _svg("bar", 18, f"{name}: {number(value)}", parts)
 
 
+def pair(name: str, before: float | None, after: float | None, most: float) -> str:
+    """Two values as bars on one scale, before above after; below 0 there is no bar."""
+    parts = []
+    for value, kind, y in ((before, "fill", 2), (after, "fill own", 12)):
+        known = value if value is not None and _finite(value) else 0.0
+        width = 100 * min(1.0, max(0.0, known / most)) if most > 0 else 0.0
+        parts.append(f'<rect class="{kind}" x="0" y="{y}" width="{width:.2f}%" height="8" rx="2"/>')
+    return _svg("bar", 22, f"{name}: before {number(before)}, after {number(after)}", parts)
+
+
 def track(
-    name: str, past: Sequence[float | None], now: float | None, threshold: Threshold, outcome: str
+    name: str,
+    past: Sequence[float | None],
+    now: float | None,
+    threshold: Threshold,
+    outcome: str,
+    limits: Sequence[float] = (),
 ) -> str:
-    """A gate's value over the baselines, oldest first, and in this run at the right."""
+    """A gate's value over the baselines, oldest first, and in this run at the right.
+
+    Args:
+        limits: of a control chart, at -3, -2, 0, 2 and 3 SD; each is a line.
+    """
     low, high = threshold or [None, None]
     values = [*past, now]
-    axis = _Axis(values, threshold, near=True)
+    axis = _Axis([*values, *limits], threshold, near=True)
     height, top, bottom = 96, 10, 78
 
     def y(at: float) -> float:
@@ -65,19 +85,30 @@ def track(
         lower = y(low) if low is not None else bottom + 6
         band = f'y="{upper:.1f}" width="100%" height="{lower - upper:.1f}"'
         parts.append(f'<rect class="allowed" x="0" {band}/>')
+    parts += [
+        f'<line class="{kind}" x1="0" x2="100%" y1="{y(v):.1f}" y2="{y(v):.1f}"/>'
+        for v, kind in zip(limits, _LIMITS)
+    ]
     shown = [(x(i), y(v), i) for i, v in enumerate(values) if v is not None and _finite(v)]
-    for (x1, y1, _), (x2, y2, _) in pairwise(shown):
-        parts.append(
-            f'<line class="step" x1="{x1:.2f}%" y1="{y1:.1f}" x2="{x2:.2f}%" y2="{y2:.1f}"/>'
-        )
-    for at, v, i in shown:
-        kind, radius = ("value", 7) if i == len(past) else ("past", 3.5)
-        parts.append(f'<circle class="{kind}" cx="{at:.2f}%" cy="{v:.1f}" r="{radius}"/>')
+    parts += _walk(shown, len(past))
     parts.append(f'<text x="0" y="{height}">{len(past)} earlier</text>')
     parts.append(f'<text x="100%" y="{height}" text-anchor="end">this run: {number(now)}</text>')
     figures = ", ".join(number(v) for v in past)
-    says = f"{name}: earlier {figures}; this run {number(now)}, {span(threshold)}"
+    spread = f", 2 SD {number(limits[1])} to {number(limits[3])}" if limits else ""
+    says = f"{name}: earlier {figures}; this run {number(now)}, {span(threshold)}{spread}"
     return _svg("track", height + 4, says, parts, f"is-{outcome}")
+
+
+def _walk(shown: list[tuple[float, float, int]], now: int) -> list[str]:
+    """Places of runs joined by lines, the present run's the larger dot."""
+    parts = [
+        f'<line class="step" x1="{x1:.2f}%" y1="{y1:.1f}" x2="{x2:.2f}%" y2="{y2:.1f}"/>'
+        for (x1, y1, _), (x2, y2, _) in pairwise(shown)
+    ]
+    for x, y, run in shown:
+        kind, radius = ("value", 7) if run == now else ("past", 3.5)
+        parts.append(f'<circle class="{kind}" cx="{x:.2f}%" cy="{y:.1f}" r="{radius}"/>')
+    return parts
 
 
 class _Axis:

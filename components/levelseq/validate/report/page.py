@@ -7,6 +7,7 @@ from html import escape
 from importlib import resources
 from typing import TYPE_CHECKING, Any
 
+from levelseq.validate.report.board import board_section
 from levelseq.validate.report.embedding import embedding_json
 from levelseq.validate.report.methods import methods_paragraph
 from levelseq.validate.report.tables import (
@@ -40,9 +41,13 @@ def render(verdict: Json, pictures: Pictures) -> str:
     sections = {
         "embedding": ("Embedding", _embedding(pictures)),
         "gates": ("Gates", gates_section(verdict["gates"])),
+        **_board(verdict),
         "controls": ("Controls", controls_section(verdict.get("controls", []))),
         "scores": ("Scores", scores_section(pictures.scores)),
-        "drift": ("History", history_section(verdict["gates"], pictures.history)),
+        "drift": (
+            "History",
+            history_section(verdict["gates"], pictures.history, verdict.get("charts", [])),
+        ),
         **_compared(pictures),
         "methods": ("Methods", _methods(methods_paragraph(verdict, pictures))),
         "provenance": ("Provenance", _provenance(verdict, pictures.provenance)),
@@ -62,6 +67,12 @@ def render(verdict: Json, pictures: Pictures) -> str:
         links=links,
         body="\n".join(body),
     )
+
+
+def _board(verdict: Json) -> dict[str, tuple[str, str]]:
+    """The board's page; a verdict of an earlier release has none."""
+    found = verdict.get("governance")
+    return {"governance": ("Governance", board_section(found))} if found else {}
 
 
 def _compared(pictures: Pictures) -> dict[str, tuple[str, str]]:
@@ -208,7 +219,7 @@ _KEYS = (
     ("model", "model's key"),
     ("champion", "champion's key"),
 )
-_LONG = ("gates", "provenance", "drift")
+_LONG = ("governance", "gates", "provenance", "drift")
 _ASIDE = (("warn", "warned"), ("fail", "failed"), ("not_evaluated", "not evaluated"))
 _PAGE = """<!doctype html>
 <html lang="en">

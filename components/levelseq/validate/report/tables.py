@@ -114,25 +114,36 @@ def compared_section(compared: Comparison) -> str:
     )
 
 
-def history_section(gates: list[Json], history: dict[str, list[float | None]]) -> str:
-    """Each gate's value in earlier cohorts and in this run."""
+def history_section(gates: list[Json], history: dict[str, list[float]], charts: list[Json]) -> str:
+    """Each gate's value in earlier cohorts and in this run, on a Levey-Jennings chart."""
+    charted = {str(chart["gate"]): chart for chart in charts}
     lead = (
-        '<h2>History</h2><p class="lead">Each gate in earlier cohorts, oldest first, and now.</p>'
+        '<h2>History</h2><p class="lead">Each gate in earlier cohorts of the same tissue and '
+        "assay, oldest first, and now. Shaded: accepted. Lines: where enough runs predict the "
+        "next one, at 0, 2 and 3 SD (Levey-Jennings).</p>"
     )
     tracks = []
     for gate in sorted(gates, key=lambda g: not str(g["name"]).startswith("drift")):
         name = str(gate["name"])
         past = history.get(name, [])
-        if any(value is not None for value in past):
-            picture = track(name, past, gate["value"], gate["threshold"], gate["outcome"])
+        if past:
+            chart = charted.get(name, {})
+            recent = past[-_SHOWN:]
+            limits = chart.get("limits") or ()
+            picture = track(name, recent, gate["value"], gate["threshold"], gate["outcome"], limits)
             accepted = span(gate["threshold"])
             caption = f"<code>{escape(name)}</code> · {accepted} {_chip(gate['outcome'])}"
+            if chart.get("rules"):
+                caption += f'<span class="why">{escape(chart["reason"])}</span>'
             tracks.append(
                 f"<figure><h3>{escape(gate_title(name))}</h3>{picture}"
                 f"<figcaption>{caption}</figcaption></figure>"
             )
     if not tracks:
-        return f"{lead}<p>There is no earlier cohort under this name: this run has no history.</p>"
+        nothing = (
+            "There is no earlier cohort of this kind under this name: this run has no history."
+        )
+        return f"{lead}<p>{nothing}</p>"
     return f'{lead}<div class="history">{"".join(tracks)}</div>'
 
 
@@ -148,7 +159,7 @@ def _row(gate: Json) -> str:
     value, threshold = gate.get("value"), gate.get("threshold")
     came = gate.get("threshold_from")
     reason = str(gate.get("reason") or "")
-    why = f'<span class="why">{escape(reason)}</span>' if reason else ""
+    why = "".join(f'<span class="why">{escape(t)}</span>' for t in (reason, _sure(gate)) if t)
     picture = (
         strip(name, value, threshold, outcome) if value is not None or threshold is not None else ""
     )
@@ -162,10 +173,23 @@ def _row(gate: Json) -> str:
     )
 
 
+def _sure(gate: Json) -> str:
+    """The interval and the p-value, where a gate has them."""
+    parts = []
+    if gate.get("interval"):
+        low, high = gate["interval"]
+        parts.append(f"95 % interval {number(low)} to {number(high)}")
+    if gate.get("p") is not None:
+        parts.append(f"p = {number(gate['p'])}")
+    return ", ".join(parts)
+
+
 def _chip(outcome: str) -> str:
     sign, word = OUTCOMES[outcome]
     return f'<span class="chip is-{outcome}"><span aria-hidden="true">{sign}</span>{word}</span>'
 
 
+# A picture has room for so many earlier runs; the rules look at ten.
+_SHOWN = 40
 _COMPARED = ("Batch left", "Condition correlation", "Condition slope", "Genes that differ")
 _SCORES = (("total", "Total"), ("bio", "Biology"), ("batch", "Batch mixing"))

@@ -13,6 +13,7 @@ __all__ = [
     "gate_title",
     "model_said",
     "number",
+    "share",
     "span",
     "verdict_said",
 ]
@@ -27,9 +28,12 @@ OUTCOMES = {
 }
 
 FAMILIES = {
+    "reference": ("Reference materials", "Do the control samples come out as they must?"),
     "mixing": ("Mixing", "Do observations of different batches lie among each other?"),
     "conservation": ("Conservation", "Does the biology still stand after levelling?"),
     "signature": ("Signature", "Is the difference between the conditions the same as before?"),
+    "governance": ("Governance", "Did levelling take the condition away with the batch?"),
+    "generalization": ("Generalization", "Does a model fitted elsewhere do as well as before?"),
     "drift": ("Drift", "Do these data look like those that the model was fitted to?"),
 }
 
@@ -47,15 +51,29 @@ _TERMS = {
     "mmd": "MMD",
     "latent": "shift of the embedding",
     "expression": "shift of gene expression",
+    "genes": "genes that stand out",
+    "qc": "shift of library quality",
     "false_genes": "genes that differ only after levelling",
     "combat": "ComBat",
     "correlation": "correlation of log fold changes",
     "lfc": "log fold change",
+    "snr": "signal-to-noise ratio, dB",
     "slope": "slope of log fold changes",
     "neighbours_kept": "neighbours kept within batches",
     "weakest_group": "neighbours kept in the weakest group",
     "batch_variance": "variance explained by batch",
     "bio": "biology score beside unintegrated",
+    "sign": "genes that differ in the same direction",
+    "variance_removed": "condition's variance removed",
+    "false_positives": "differences where there are none",
+    "condition_embedding": "condition told from the embedding, of before",
+    "condition_values": "condition told from levelled values, of before",
+    "signature_genes": "condition kept in the genes of the batch",
+    "protected_genes": "condition kept in protected genes",
+    "condition_by_site": "condition at an unseen site, change",
+    "condition_by_donor": "condition of an unseen donor, change",
+    "type_by_site": "type at an unseen site, change",
+    "type_by_donor": "type of an unseen donor, change",
 }
 
 
@@ -81,6 +99,11 @@ def number(value: object, digits: int = 3) -> str:
     )
     text = text.rstrip("0").rstrip(".") if "." in text and "e" not in text else text
     return text.replace("-", "−")
+
+
+def share(value: object) -> str:
+    """A share in per cent; a dash for what is missing."""
+    return f"{value:.0%}" if isinstance(value, int | float) and math.isfinite(value) else "–"
 
 
 def span(threshold: list[float | None] | None) -> str:

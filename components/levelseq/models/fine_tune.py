@@ -1,0 +1,137 @@
+"""Fine-tuning with replay: training goes on with new cells and as many of those it was fitted to.
+
+The replayed cells are the model's anchors' cells. Without them a network forgets what it is not
+shown (Rolnick et al. 2019, experience replay); with them the old cells' likelihood stays.
+"""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from levelseq.cohort import Cohort, content_key, open_cohort
+from levelseq.cohort.joint_counts import JointCounts
+from levelseq.cohort.loader import GeneCounts
+from levelseq.errors import BadAddress
+from levelseq.models.adapt import adapt_vae
+from levelseq.models.anchors import Anchors
+from levelseq.models.anchors_moved import anchors_moved
+from levelseq.models.conditional_vae import VaeModel
+from levelseq.models.history import unseen_history
+from levelseq.models.label_fit import with_labels
+from levelseq.models.minibatches import CohortMinibatches, device
+from levelseq.models.planning import plan_training
+from levelseq.models.saving import (
+    MODEL,
+    SCHEMA,
+    load_model,
+    read_metrics,
+    read_model_json,
+    save_model,
+)
+from levelseq.models.training import TrainingPlan, train_network
+from levelseq.models.vae_fit import anchored, fit_place
+from levelseq.progress import stage
+from levelseq.store import join, open_store
+
+__all__ = ["fine_tune", "fine_tune_model"]
+
+EPOCHS = 10
+# Of the rate that the model was trained with: weights move little from where they were.
+RATE = 0.3
+
+
+def fine_tune_model(model: str, cohort: str, workspace: str) -> str | None:
+    """Go on training a model on a cohort's cells and a replay of its own.
+
+    Returns:
+        The address of the new model, whose parent is the old one; at once when it is there. None
+        for a classical model, and where the cohort it was trained on is gone from the workspace.
+    """
+    parent, loaded = read_model_json(model), load_model(model)
+    own = _trained_on(parent, workspace)
+    if own is None or not isinstance(loaded, VaeModel):
+        return None
+    opened = open_cohort(cohort)
+    content = {"parent": parent["key"], "cohort": opened.fingerprint, "way": "fine-tune"}
+    key = content_key({**content, "schema": SCHEMA})
+    folder = join(workspace, "models", key)
+    store = open_store(folder)
+    if store.exists(MODEL):
+        return folder
+    seed = int(parent["params"].get("seed", 0))
+    rate = float(parent["params"]["learning_rate"])
+    tuned, metrics = fine_tune(loaded, own, opened, rate, seed)
+    whole = read_metrics(model) | metrics
+    whole["history"], reference = unseen_history(tuned, own, own.obs(), seed)
+    obs = opened.obs()
+    reference.knowing(tuned, obs, tuned.embedding(opened, obs)).write(store)
+    labelled, found = with_labels(tuned, own, seed)
+    if found:
+        whole["labels"] = found
+    manifest = {"key": key, "params": parent["params"], "cohort": opened.fingerprint}
+    save_model(store, labelled, manifest | {"parent": parent["key"]}, whole)
+    stage("recalibrate", "fine-tuned", steps=metrics["steps"], replayed=metrics["replayed"])
+    return folder
+
+
+def fine_tune(
+    model: VaeModel, own: Cohort, new: Cohort, learning_rate: float, seed: int
+) -> tuple[VaeModel, dict[str, Any]]:
+    """A model trained on from where it was, its anchors' cells where they then lie.
+
+    Args:
+        model: stays as it is.
+        own: the cohort that it was trained on; its anchors' cells are replayed.
+        new: the cohort to learn; of more cells than are replayed a random part.
+        learning_rate: that the model was trained with.
+        seed: of the model's training, which chose the anchors.
+
+    Returns:
+        The model, and its metrics: steps, held-out losses, cells replayed, the anchors' move.
+    """
+    adapted = adapt_vae(model, new, new.obs())
+    network = copy.deepcopy(adapted.network).to(device())
+    replayed = Anchors.choose(int(own.manifest["n_obs"]), seed)
+    fresh = np.random.default_rng([seed, 6]).permutation(int(new.manifest["n_obs"]))
+    fresh = np.sort(fresh[: max(len(replayed), 1)])
+    chosen = ((own, replayed), (new, fresh))
+    nodes = np.concatenate([adapted.tree.node_codes(c.obs())[rows] for c, rows in chosen])
+    with GeneCounts(own, model.space) as old, GeneCounts(new, model.space) as later:
+        counts = JointCounts([(old, replayed), (later, fresh)])
+    minibatches = CohortMinibatches(counts, nodes, fused=network.fused)
+    plan = _plan(len(nodes), learning_rate, seed)
+    progress = train_network(network, minibatches, plan)
+    leaf = adapted.tree.leaf_codes(own.obs())[replayed]
+    place = fit_place(network, minibatches, adapted.tree, nodes, np.arange(len(nodes)), seed)
+    tuned = replace(adapted, network=network, place=place, labels=None)
+    metrics = {
+        "steps": progress.step,
+        "best_step": progress.best_step,
+        "held_out_loss": [round(loss, 4) for loss in progress.held_out_losses],
+        "replayed": len(replayed),
+        "reasons": [f"fine-tuned on {len(fresh)} new cells with {len(replayed)} replayed"],
+    }
+    tuned = anchored(tuned, minibatches, np.arange(len(replayed)), leaf, seed)
+    return tuned, metrics | {"anchors_moved": float(f"{anchors_moved(model, tuned):.6g}")}
+
+
+def _plan(n_cells: int, learning_rate: float, seed: int) -> TrainingPlan:
+    sized, _ = plan_training(
+        n_cells, steps=0, batch_size=0, learning_rate=RATE * learning_rate, patience=3, seed=seed
+    )
+    steps = max(1, round(EPOCHS * n_cells / sized.batch_size))
+    return replace(sized, steps=min(steps, sized.steps), warmup_steps=1)
+
+
+def _trained_on(manifest: dict[str, Any], workspace: str) -> Cohort | None:
+    """The cohort of the first model of a line of descent; None where it is gone."""
+    try:
+        while manifest.get("parent"):
+            manifest = read_model_json(join(workspace, "models", str(manifest["parent"])))
+        return open_cohort(join(workspace, "cohorts", str(manifest["cohort"])))
+    except BadAddress:
+        return None

@@ -1,0 +1,85 @@
+"""Fine-tuning: the new batch's drift goes, and replay keeps what the model knew."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from levelseq.cohort import open_cohort
+from levelseq.cohort.loader import GeneCounts
+from levelseq.models.anchors_moved import anchors_moved
+from levelseq.models.conditional_vae import VaeModel
+from levelseq.models.expectation import gene_totals
+from levelseq.models.fine_tune import fine_tune_model
+from levelseq.models.minibatches import CohortMinibatches
+from levelseq.models.saving import load_model, read_metrics, read_model_json
+from levelseq.models.training import held_out_loss
+from levelseq.store import open_store
+from levelseq.validate.gene_means import spread
+
+from .conftest import Trained
+
+
+@pytest.fixture(scope="module")
+def tuned(trained: Trained) -> str:
+    address = fine_tune_model(trained.model, trained.later, trained.workspace)
+    assert address is not None
+    return address
+
+
+def loss_of(model: str, cohort: str) -> float:
+    """Mean negative evidence lower bound of a cohort's cells, in nats."""
+    loaded, opened = load_model(model), open_cohort(cohort)
+    assert isinstance(loaded, VaeModel)
+    obs = opened.obs()
+    with GeneCounts(opened, loaded.space) as counts:
+        minibatches = CohortMinibatches(counts, loaded.tree.node_codes(obs))
+        return held_out_loss(loaded.network, minibatches, np.arange(len(obs)))
+
+
+def test_the_parent_is_named_and_the_old_leaves_stay(trained: Trained, tuned: str) -> None:
+    old, new = load_model(trained.model), load_model(tuned)
+    assert read_model_json(tuned)["parent"] == read_model_json(trained.model)["key"]
+    assert new.tree.leaves[: len(old.tree.leaves)] == old.tree.leaves
+    assert len(new.tree.leaves) == len(old.tree.leaves) + 1
+    metrics = read_metrics(tuned)
+    assert metrics["replayed"] == open_cohort(trained.cohort).manifest["n_obs"]
+    assert set(metrics["history"]["latent"]) == {">".join(leaf) for leaf in old.tree.leaves}
+
+
+def test_the_drift_is_gone(trained: Trained, tuned: str) -> None:
+    later = open_cohort(trained.later)
+    (before,) = gene_totals(load_model(trained.model), later, later.obs()).values()
+    (after,) = gene_totals(load_model(tuned), later, later.obs()).values()
+    assert spread(*after) < 0.4 * spread(*before)
+
+
+def test_replay_keeps_the_likelihood_of_the_old_cells(trained: Trained, tuned: str) -> None:
+    before, after = (loss_of(model, trained.cohort) for model in (trained.model, tuned))
+    assert after < before + 0.01 * abs(before)
+
+
+def test_how_far_the_anchors_values_move_is_told(trained: Trained, tuned: str) -> None:
+    old, new = load_model(trained.model), load_model(tuned)
+    assert isinstance(old, VaeModel)
+    assert isinstance(new, VaeModel)
+    assert anchors_moved(old, old) == 0
+    moved = anchors_moved(old, new)
+    assert read_metrics(tuned)["anchors_moved"] == pytest.approx(moved, rel=1e-4)
+    shuffled = replace(new, anchors=replace(new.anchors, latent=new.anchors.latent[::-1].copy()))
+    assert 0 < moved < 0.7 * anchors_moved(old, shuffled)
+
+
+def test_a_second_time_is_the_first(trained: Trained, tuned: str) -> None:
+    store = open_store(tuned)
+    before = store.get("model.safetensors")
+    assert fine_tune_model(trained.model, trained.later, trained.workspace) == tuned
+    assert store.get("model.safetensors") == before
+
+
+def test_without_the_cohort_it_was_trained_on_there_is_nothing_to_replay(
+    trained: Trained, tmp_path: object
+) -> None:
+    assert fine_tune_model(trained.model, trained.later, str(tmp_path)) is None

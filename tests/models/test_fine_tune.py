@@ -11,9 +11,11 @@ from levelseq.cohort import open_cohort
 from levelseq.cohort.loader import GeneCounts
 from levelseq.models.anchors_moved import anchors_moved
 from levelseq.models.conditional_vae import VaeModel
+from levelseq.models.descent import Descent
 from levelseq.models.expectation import gene_totals
 from levelseq.models.fine_tune import fine_tune_model
 from levelseq.models.minibatches import CohortMinibatches
+from levelseq.models.processes import ALONE
 from levelseq.models.saving import load_model, read_metrics, read_model_json
 from levelseq.models.training import held_out_loss
 from levelseq.store import open_store
@@ -36,7 +38,7 @@ def loss_of(model: str, cohort: str) -> float:
     obs = opened.obs()
     with GeneCounts(opened, loaded.space) as counts:
         minibatches = CohortMinibatches(counts, loaded.tree.node_codes(obs))
-        return held_out_loss(loaded.network, minibatches, np.arange(len(obs)))
+        return held_out_loss(Descent(loaded.network), minibatches, np.arange(len(obs)), ALONE)
 
 
 def test_the_parent_is_named_and_the_old_leaves_stay(trained: Trained, tuned: str) -> None:

@@ -141,6 +141,7 @@ def test_a_folder_without_model_json_is_no_model(trained: Trained, tmp_path: Pat
         "batch_tree.json",
         "card.md",
         "config.json",
+        "drift.safetensors",
         "genes.tsv",
         "metrics.json",
         "model.json",

@@ -106,33 +106,26 @@ def drawn(
         rows = np.arange(len(observations))
     if drawn_by is not None and augmentation.style_swap:
         style_B = other_styles(place_B, len(node_PL), *drawn_by)
-    n_B = arrays[2][rows + 1] - arrays[2][rows]
-    starts_B = np.concatenate([np.zeros(1, np.int64), np.cumsum(n_B)])
-    gene_N = np.empty(starts_B[-1], np.int32)
-    count_N, shown_N = (np.empty(starts_B[-1], np.float32) for _ in range(2))
-    library_B = np.empty(len(rows), np.float32)
     whole = drawn_by is None
     terms = augmentation.thinning and not whole, augmentation.gene_drop and not whole
-    answer = (gene_N, count_N, shown_N, library_B)
-    _draw(arrays, size_factor_S, rows, starts_B, terms, *(drawn_by or (0, 0)), answer)
-    return SparseMinibatch(starts_B, gene_N, count_N, shown_N, library_B, place_B, style_B, node_PL)
+    found = _draw(arrays, size_factor_S, rows, terms, *(drawn_by or (0, 0)))
+    return SparseMinibatch(*found, place_B, style_B, node_PL)
 
 
 @kernel
 def _draw(
-    arrays: Any,
-    size_factor_S: Any,
-    observations: I64,
-    starts_B: I64,
-    terms: tuple[bool, bool],
-    seed: int,
-    step: int,
-    answer: Any,
-) -> None:
+    arrays: Any, size_factor_S: Any, rows: I64, terms: tuple[bool, bool], seed: int, step: int
+) -> tuple[I64, I32, F32, F32, F32]:
+    """Starts, genes, counts, what is shown of them, and sums; one call, that holds no lock."""
     data, genes, starts_S = arrays
-    gene_N, count_N, shown_N, library_B = answer
-    for b in range(len(observations)):
-        row, to = observations[b], starts_B[b]
+    starts_B = np.zeros(len(rows) + 1, np.int64)
+    for b in range(len(rows)):
+        starts_B[b + 1] = starts_B[b] + starts_S[rows[b] + 1] - starts_S[rows[b]]
+    gene_N = np.empty(starts_B[-1], np.int32)
+    count_N, shown_N = np.empty(starts_B[-1], np.float32), np.empty(starts_B[-1], np.float32)
+    library_B = np.empty(len(rows), np.float32)
+    for b in range(len(rows)):
+        row, to = rows[b], starts_B[b]
         first, n = starts_S[row], starts_B[b + 1] - to
         inverse = np.float32(1.0 / size_factor_S[row])
         library = 0.0
@@ -152,3 +145,4 @@ def _draw(
             hide_genes(gene_N[to : to + n], shown_N[to : to + n], state)
         for i in range(n):
             shown_N[to + i] *= inverse
+    return starts_B, gene_N, count_N, shown_N, library_B

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -165,5 +166,22 @@ def test_labels_shape_the_embedding_only_when_asked(
     opened = open_cohort(cohort)
     one, other = (model.embedding(opened, opened.obs()) for model in (plain, labelled))
     assert not np.allclose(one, other)
-    with pytest.raises(BadInput, match="no part in a model of class classical"):
-        trained(w, cohort, model_class="classical", use_labels=True)
+
+
+@pytest.mark.parametrize(
+    ("kind", "option", "value"),
+    [
+        ("classical", "use_labels", True),
+        ("classical", "augment", "mixing"),
+        ("classical", "likelihood", "zinb"),
+        ("classical", "ordered", "run"),
+        ("gan", "likelihood", "zinb"),
+        ("gan", "dispersion", "gene-batch"),
+        ("scgen", "dispersion", "gene-batch"),
+    ],
+)
+def test_an_option_that_a_class_cannot_heed_is_refused(
+    small: tuple[str, str, str], tmp_path: Path, kind: str, option: str, value: Any
+) -> None:
+    with pytest.raises(BadInput, match=f"no part in a model of class {kind}"):
+        trained(str(tmp_path), small[1], model_class=kind, **{option: value})

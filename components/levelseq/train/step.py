@@ -55,6 +55,7 @@ _WITHOUT_EFFECT = {
         ("use_labels", "labels have"),
         ("likelihood", "a likelihood has"),
         ("ordered", "an order of batches has"),
+        ("augment", "augmentation has"),
         _BATCHWISE,
     ),
     "gan": (("likelihood", "a likelihood has"), _BATCHWISE),

@@ -73,7 +73,7 @@ def test_governance_tells_the_planted_genes_in_a_shape_that_stays(verdict, works
     assert found["schema"] == "levelseq.governance/1"
     assert set(found) == {
         "schema", "observations", "genes", "classifiers", "drivers", "sets", "generalization",
-        "diversity",
+        "diversity", "sets_sha256",
     }  # fmt: skip
     assert [each["target"] for each in found["classifiers"]] == ["batch", "condition"]
     condition = found["drivers"][1]["genes"]
@@ -97,6 +97,9 @@ def test_protected_sets_are_read_and_looked_at(workspace, tmp_path):
     assert "planted" in verdict["governance"]["drivers"][1]["genes"][0]["sets"]
     page = read_bytes(join(workspace.workspace, "runs", "protected", "report.html")).decode()
     assert "Protected gene sets" in page
+    file.write_text("other\tones\t" + "\t".join(planted.index[:5]) + "\n")
+    with pytest.raises(BadOption, match="not those that this run was judged by"):
+        judge(workspace, "protected", params=params)
 
 
 def test_a_file_of_no_gene_sets_is_refused_and_nothing_is_written(workspace, tmp_path):

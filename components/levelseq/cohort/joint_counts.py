@@ -19,19 +19,17 @@ class JointCounts:
         size_factors: (n,) as the cohorts have them.
         measured: (genes,) whether every cohort measured the gene.
         shape: rows and genes.
+        arrays: counts, genes and where each row starts, as in CSR.
     """
 
     def __init__(self, parts: list[tuple[GeneCounts, Any]]) -> None:
-        self._counts = sp.vstack([counts.rows(rows) for counts, rows in parts]).tocsr()
+        whole = sp.vstack([counts.rows(rows) for counts, rows in parts]).tocsr()
+        self._counts = whole
+        starts, genes = whole.indptr.astype(np.int64), whole.indices.astype(np.int32)
+        self.arrays = whole.data, genes, starts
         self.size_factors = np.concatenate([counts.size_factors[rows] for counts, rows in parts])
         self.measured = np.logical_and.reduce([counts.measured for counts, _ in parts])
         self.shape = self._counts.shape
-
-    @property
-    def arrays(self) -> tuple[Any, Any, Any]:
-        """Counts, genes and where each row starts, as in CSR."""
-        counts = self._counts
-        return counts.data, counts.indices.astype(np.int32), counts.indptr.astype(np.int64)
 
     def rows(self, observations: Any) -> sp.csr_matrix:
         """(observations, genes) counts as float32 CSR."""

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from safetensors.numpy import load, save
 
-from levelseq.models.saving import Model
+from levelseq.models.saving import MODEL, Model
 from levelseq.store import Store, open_store
 from levelseq.validate.drift_measures import QUALITY, Reference, quality_measures
 
@@ -39,7 +39,7 @@ class DriftReference:
     @classmethod
     def read(cls, model: str) -> DriftReference | None:
         """The file in a model's folder; None for a model of a version that wrote none."""
-        found = open_store(model).get_versioned(FILE)
+        found = open_store(model.removesuffix(f"/{MODEL}")).get_versioned(FILE)
         if found is None:
             return None
         tensors = load(found.content)

@@ -49,13 +49,15 @@ def fine_tune_model(model: str, cohort: str, workspace: str) -> str | None:
 
     Returns:
         The address of the new model, whose parent is the old one; at once when it is there. None
-        for a classical model, and where the cohort it was trained on is gone from the workspace.
+        where this would forget something: of a classical model, one that has learned from more than
+        one cohort, by labels, or from a cohort that is gone; and where the new cohort lacks genes.
     """
-    parent, loaded = read_model_json(model), load_model(model)
+    parent, loaded, opened = read_model_json(model), load_model(model), open_cohort(cohort)
     own = _trained_on(parent, workspace)
     if own is None or not isinstance(loaded, VaeModel):
         return None
-    opened = open_cohort(cohort)
+    if parent["params"].get("use_labels") or not loaded.space.measured_in(opened)[1].all():
+        return None
     content = {"parent": parent["key"], "cohort": opened.fingerprint, "way": "fine-tune"}
     key = content_key({**content, "schema": SCHEMA})
     folder = join(workspace, "models", key)
@@ -65,7 +67,8 @@ def fine_tune_model(model: str, cohort: str, workspace: str) -> str | None:
     seed = int(parent["params"].get("seed", 0))
     rate = float(parent["params"]["learning_rate"])
     tuned, metrics = fine_tune(loaded, own, opened, rate, seed)
-    whole = read_metrics(model) | metrics
+    before = read_metrics(model)
+    whole = before | metrics | {"reasons": [*before["reasons"], *metrics["reasons"]]}
     whole["history"], reference = unseen_history(tuned, own, own.obs(), seed)
     obs = opened.obs()
     reference.knowing(tuned, obs, tuned.embedding(opened, obs)).write(store)
@@ -97,7 +100,7 @@ def fine_tune(
     network = copy.deepcopy(adapted.network).to(device())
     replayed = Anchors.choose(int(own.manifest["n_obs"]), seed)
     fresh = np.random.default_rng([seed, 6]).permutation(int(new.manifest["n_obs"]))
-    fresh = np.sort(fresh[: max(len(replayed), 1)])
+    fresh = np.sort(_some_of_each(adapted.tree.leaf_codes(new.obs())[fresh], fresh, len(replayed)))
     chosen = ((own, replayed), (new, fresh))
     nodes = np.concatenate([adapted.tree.node_codes(c.obs())[rows] for c, rows in chosen])
     with GeneCounts(own, model.space) as old, GeneCounts(new, model.space) as later:
@@ -119,6 +122,13 @@ def fine_tune(
     return tuned, metrics | {"anchors_moved": float(f"{anchors_moved(model, tuned):.6g}")}
 
 
+def _some_of_each(leaf: Any, cells: Any, at_most: int) -> Any:
+    """The first cells of an order, with the first of every leaf among them."""
+    firsts = np.unique(leaf, return_index=True)[1]
+    order = np.concatenate([firsts, np.setdiff1d(np.arange(len(cells)), firsts)])
+    return cells[order[: max(at_most, len(firsts))]]
+
+
 def _plan(n_cells: int, learning_rate: float, seed: int) -> TrainingPlan:
     sized, _ = plan_training(
         n_cells, steps=0, batch_size=0, learning_rate=RATE * learning_rate, patience=3, seed=seed
@@ -128,10 +138,10 @@ def _plan(n_cells: int, learning_rate: float, seed: int) -> TrainingPlan:
 
 
 def _trained_on(manifest: dict[str, Any], workspace: str) -> Cohort | None:
-    """The cohort of the first model of a line of descent; None where it is gone."""
+    """The one cohort that a model has learned from; None where there are more or it is gone."""
+    if manifest.get("parent"):
+        return None
     try:
-        while manifest.get("parent"):
-            manifest = read_model_json(join(workspace, "models", str(manifest["parent"])))
         return open_cohort(join(workspace, "cohorts", str(manifest["cohort"])))
     except BadAddress:
         return None

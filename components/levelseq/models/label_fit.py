@@ -1,6 +1,9 @@
 """Giving a trained model its anchors' labels, and measuring what they are worth.
 
-Labels take no part in training. Shapes: A anchors, D dimensions of the levelled embedding.
+Labels take no part in training unless asked (`--use-labels`): what is measured here is then of
+labels that training has seen, and higher than for new ones.
+
+Shapes: A anchors, D dimensions of the levelled embedding.
 """
 
 from __future__ import annotations

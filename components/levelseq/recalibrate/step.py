@@ -105,7 +105,9 @@ def _decided(
     if settlement is None:
         settlement, pictures = _climbed(params, first, workspace, name, ladder)
     kind = Kind.read(first.get("baseline", {}))
-    if not alike(Baselines(workspace, name).all(), kind, first["cohort"]):
+    past = Baselines(workspace, name).all()
+    own = any(baseline["cohort"] == first["cohort"] for baseline in past)
+    if not own and not alike(past, kind, first["cohort"]):
         settlement = founded(settlement, str(kind))
     if pictures:
         return _stage(store, settlement, render(settlement.verdict, pictures))

@@ -51,7 +51,7 @@ class TrainParams(StepParams):
         description="random changes in training: thinning, gene_drop, mixing, style_swap, with "
         "commas; 'none'; 'auto': what helped in the ablation",
     )
-    seed: int = Field(0, ge=0, description="of all randomness")
+    seed: int = Field(0, ge=0, le=2**32 - 1, description="of all randomness")
 
     @field_validator("augment")
     @classmethod

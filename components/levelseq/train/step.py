@@ -130,7 +130,7 @@ def _write(
     reference.write(store)
     model, found = with_labels(model, cohort, seed)
     if found:
-        metrics["labels"] = found
+        metrics["labels"] = found | {"seen_in_training": bool(manifest["params"]["use_labels"])}
     if "reason" in found:
         notice("train", found["reason"])
     save_model(store, model, manifest, metrics)
@@ -197,6 +197,12 @@ def _fit(
 
 def _refuse_without_effect(params: TrainParams, kind: str) -> None:
     defaults = TrainParams()
+    if kind in ("gan", "scgen") and "style_swap" in params.augment:
+        raise BadOption(
+            f"the encoder of class {kind} is told no batch that could be swapped",
+            where="--augment",
+            do="leave style_swap out",
+        )
     for option, what in _WITHOUT_EFFECT.get(kind, ()):
         if getattr(params, option) not in (getattr(defaults, option), NONE):
             raise BadOption(
@@ -214,6 +220,12 @@ def _labels(cohort: Cohort) -> Any:
             "no label column is named", where="--use-labels", do="name one with --label at ingest"
         )
     names, code = label_codes(cohort.obs()[column].astype(str).tolist(), UNKNOWN)
+    if len(names) < 2:
+        raise BadOption(
+            f"column {column!r} holds {len(names)} known labels, and it takes two",
+            where="--use-labels",
+            do="leave it out, or name another column with --label at ingest",
+        )
     notice("train", "labels shape the embedding", labels=len(names))
     return code
 

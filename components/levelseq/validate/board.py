@@ -5,6 +5,7 @@ Shapes: C cells (observations), G variable genes.
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,7 +27,7 @@ from levelseq.validate.params import ValidateParams
 from levelseq.validate.protected import examine, signature_of
 from levelseq.validate.signature import Comparison
 
-__all__ = ["Board", "inform", "read_protected"]
+__all__ = ["Board", "inform", "read_protected", "sets_digest"]
 
 Json = dict[str, Any]
 
@@ -47,6 +48,11 @@ def read_protected(address: str) -> GeneSets:
         BadOption: it is not a GMT file.
     """
     return parse_gmt(read_bytes(address), address) if address else {}
+
+
+def sets_digest(address: str) -> str:
+    """SHA-256 of the file of protected gene sets; empty without one."""
+    return hashlib.sha256(read_bytes(address)).hexdigest() if address else ""
 
 
 def inform(
@@ -86,7 +92,8 @@ def inform(
     ]
     genes = Genes(evidence.genes, symbols, signature_G, sets)
     groups = _diversity(cohort, params.smallest_group)
-    return Board(gates, as_content(len(sample.batch_C), genes, governed, found, told, groups))
+    content = as_content(len(sample.batch_C), genes, governed, found, told, groups)
+    return Board(gates, content | {"sets_sha256": sets_digest(params.protected_genes)})
 
 
 def _missing(evidence: Evidence, compared: list[Comparison]) -> str:

@@ -120,7 +120,9 @@ def evaluate(
     kind = Kind.of(cohort)
     past = alike(Baselines(workspace, name).all(), kind, cohort.fingerprint)
     history = _history(gates, past)
-    charts = [control_chart(g.name, history[g.name], g.value, g.threshold) for g in gates]
+    charts = [
+        control_chart(g.name, history[g.name], g.value, g.threshold) for g in gates if _charted(g)
+    ]
     controls = [random_split(model, cohort, params.seed), *peer_controls(peers)]
     stage("validate", "gates and controls done", gates=len(gates), controls=len(controls))
     scores = _scores(peers)
@@ -152,6 +154,11 @@ def evaluate(
         reasons=reasons(gates, controls, charts, decision.reason),
         pictures=portray(params, cohort, normalized, model, evidence, peers, history),
     )
+
+
+def _charted(gate: Gate) -> bool:
+    """Not drift, measured from each champion anew, nor protected sets, which a user may change."""
+    return gate.family != "drift" and gate.name != "governance.protected_genes"
 
 
 def _history(gates: list[Gate], past: list[Baseline]) -> dict[str, list[float]]:

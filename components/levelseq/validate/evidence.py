@@ -69,13 +69,12 @@ def gather(cohort: Cohort, normalized: Normalized, max_cells: int, seed: int) ->
         raise BadAddress("holds other observations than the cohort", where=normalized.address)
     genes = variable_genes(cohort, normalized)
     level = _embedding(normalized)
-    batch, batches = leaves(obs, cohort.batch_levels)
+    batch, batches = leaves(obs, cohort)
     label, condition, donor = (column(obs, cohort.role(r)) for r in ("label", "condition", "donor"))
     rows = subsample(batch, max_cells, seed)
     sums = None
     if condition is not None:
-        shown = _numbered(batch) if cohort.role("donor") in cohort.batch_levels else batch
-        units = Units.of(shown, condition, donor, single=len(obs) < SAMPLES)
+        units = Units.of(batch, condition, donor, single=len(obs) < SAMPLES)
         sums = Pseudobulk.empty(units, len(genes))
     counts, library = _counts(cohort, genes, rows, sums)
     some = subsample(batch[rows], SAMPLE, seed)
@@ -161,10 +160,15 @@ def _embedding(normalized: Normalized) -> NDArray[np.float32]:
         ) from error
 
 
-def leaves(obs: pd.DataFrame, levels: list[str]) -> tuple[Text, list[str]]:
-    """Each observation's leaf batch by name, and all names; `all` where no level varies."""
-    tree, _ = BatchTree.from_obs(obs, levels).without_constant_levels()
+def leaves(obs: pd.DataFrame, cohort: Cohort) -> tuple[Text, list[str]]:
+    """Each observation's leaf batch by name, and all names; `all` where no level varies.
+
+    Where donors are a level of the tree batches are numbered: a donor is named nowhere.
+    """
+    tree, _ = BatchTree.from_obs(obs, cohort.batch_levels).without_constant_levels()
     names = [tree.leaf_name(leaf) if leaf else "all" for leaf in tree.leaves]
+    if cohort.role("donor") in tree.levels:
+        names = [f"number {number}" for number in range(1, len(names) + 1)]
     return np.array(names)[tree.leaf_codes(obs)], names
 
 
@@ -212,9 +216,3 @@ def _levelled(
         parts.append(as_dense(values[own]))
         start = stop
     return np.concatenate(parts).astype(np.float64)
-
-
-def _numbered(batch_C: Text) -> Text:
-    """Numbers in place of names: a batch that is a donor is named nowhere."""
-    number = np.unique(batch_C, return_inverse=True)[1] + 1
-    return np.char.add("number ", number.astype(str))

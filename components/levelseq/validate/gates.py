@@ -7,8 +7,8 @@ drift                             champion is
                                   recalibrated       named in the reasons
 generalization                    never              named in the reasons
 
-Of a model that was trained against an adversary, warnings of conservation and signature refuse the
-data too (`adversarial`).
+Of a model that was trained against an adversary, warnings of conservation, signature and governance
+refuse the data too (`adversarial`).
 
 champion    the model is    data      drift    total               the model is
 none        new             release                                promoted

@@ -123,7 +123,7 @@ def _left_out(
         held_out(x, list(targets.values()), fold_C, seed)
         for x in (sample.input_CG, sample.values_CG)
     ]
-    unseen = "sample" if left_out == "donor" and sample.donor_C is None else left_out
+    unseen = sample.person if left_out == "donor" else left_out
     tables = [
         [recall(own, each[i], group_C) for each in told] for i, own in enumerate(targets.values())
     ]

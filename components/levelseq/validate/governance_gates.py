@@ -44,9 +44,13 @@ def condition_gates(found: list[Governed], missing: str) -> list[Gate]:
     conditions = [each for each in found if each.target == "condition"]
     if not conditions:
         return [not_evaluated(name, missing) for name in NAMES[:2]]
-    able = [each for each in conditions if each.left_out]
+    able = [
+        each
+        for each in conditions
+        if each.left_out and np.isfinite(each.accuracy["input"].value + each.small.value)
+    ]
     if not able:
-        reason = "One donor or batch alone has both levels of the condition: none can be left out."
+        reason = "No donor or batch can be left out and the condition still be learnt from others."
         return [not_evaluated(name, reason) for name in NAMES[:2]]
     return [_told(able, "embedding", NAMES[0]), _told(able, "values", NAMES[1])]
 

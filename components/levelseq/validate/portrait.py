@@ -66,7 +66,7 @@ def _provenance(cohort: Cohort, normalized: Normalized, model: Json, evidence: E
         "gene_ids": about.get("gene_ids", ""),
         "deposits": len(about["deposits"]),
         "deposit_sha256": [str(deposit["sha256"])[:12] for deposit in about["deposits"]],
-        "reference_batch": normalized.manifest.get("reference_batch"),
+        "reference_batch": _reference(cohort, normalized),
         "unit": normalized.manifest.get("unit"),
         "model_class": model["class"],
         "model_genes": model.get("genes"),
@@ -76,11 +76,18 @@ def _provenance(cohort: Cohort, normalized: Normalized, model: Json, evidence: E
     }
 
 
+def _reference(cohort: Cohort, normalized: Normalized) -> str:
+    """The reference batch by name, unless batches are donors."""
+    if cohort.role("donor") in cohort.batch_levels:
+        return "that is the largest" if cohort.batch_levels else ""
+    return str(normalized.manifest.get("reference_batch"))
+
+
 def _methods(
     cohort: Cohort, normalized: Normalized, model: Json, evidence: Evidence, peers: Peers
 ) -> list[str]:
     about = cohort.manifest
-    reference = normalized.manifest.get("reference_batch")
+    reference = _reference(cohort, normalized)
     sentences = [
         f"Counts of {about['n_obs']:,} observations and {about['n_vars']:,} genes from"
         f" {len(about['deposits'])} deposits were levelled with levelseq {version('levelseq')}.",

@@ -21,9 +21,9 @@ from levelseq.validate.gates import Gate, Limits, judge, not_evaluated
 __all__ = ["NAMES", "reference_gates_of", "relative_correlation", "signal_to_noise"]
 
 NAMES = ("reference.snr", "reference.correlation")
-# Warned below Quartet's cut-offs. Failed where noise is as large as the signal; the correlation
-# fails nowhere, since few cells of a control lower it by their noise alone.
-SNR = Limits((12.0, None), (0.0, None))
+# Warned below Quartet's cut-offs. Signal to noise fails where noise is as large as the signal and
+# levelling made it so; the correlation fails nowhere: few cells of a control lower it too.
+LEAST_SNR, NOISE = 12.0, 0.0
 CORRELATION = Limits((0.89, None), (None, None))
 
 F64 = NDArray[np.float64]
@@ -110,7 +110,9 @@ def reference_gates_of(
         f"Between {len(materials)} reference materials the values differ by {snr:.1f} dB more than"
         f" within them across batches; before levelling by {earlier:.1f} dB."
     )
-    return [judge(NAMES[0], snr, SNR, reason), _correlation_gate(after_UG, batch_U, material_U)]
+    least = min(NOISE, earlier) if np.isfinite(earlier) else None
+    limits = Limits((LEAST_SNR, None), (least, None))
+    return [judge(NAMES[0], snr, limits, reason), _correlation_gate(after_UG, batch_U, material_U)]
 
 
 def _correlation_gate(x_UG: F64, batch_U: Text, material_U: Text) -> Gate:

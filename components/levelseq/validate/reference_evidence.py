@@ -33,7 +33,7 @@ def reference_gates(cohort: Cohort, normalized: Normalized) -> list[Gate]:
     if material is None or not (material != "").any():
         reason = "The control column names no reference material in this cohort."
         return [not_evaluated(name, reason) for name in NAMES]
-    batch, _ = leaves(obs, cohort.batch_levels)
+    batch, _ = leaves(obs, cohort)
     units = Units.of(batch, material, None, single=len(obs) < SAMPLES)
     genes = variable_genes(cohort, normalized)
     before = _means((_log1p_cpm(shard.X, genes["counts"]) for shard in cohort.shards()), units)

@@ -54,6 +54,11 @@ class Sample:
             return self.donor_C
         return np.arange(len(self.batch_C), dtype=np.int64) if self.single else None
 
+    @property
+    def person(self) -> str:
+        """What `people` are: `donor` or `sample`."""
+        return "donor" if self.people is self.donor_C else "sample"
+
 
 def codes(text_C: NDArray[Any] | None) -> Codes | None:
     """Numbers of texts in sorted order, -1 for an empty one; None stays None."""

@@ -2,16 +2,32 @@
 
 from __future__ import annotations
 
+import json
+from typing import Any
+
 from levelseq.cohort import manifest_json, open_cohort, open_normalized
+from levelseq.errors import BadOption
 from levelseq.progress import stage
 from levelseq.registry import run_folder
 from levelseq.store import join, open_store
+from levelseq.validate.board import sets_digest
 from levelseq.validate.evaluate import evaluate
 from levelseq.validate.params import ValidateParams
 from levelseq.validate.report import render
 from levelseq.validate.verdict import VERDICT, as_verdict
 
 __all__ = ["run"]
+
+
+def _refuse_other_sets(verdict: dict[str, Any], params: ValidateParams) -> None:
+    """A run is named by the address of its gene sets, which may hold other ones now."""
+    judged_by = verdict.get("governance", {}).get("sets_sha256", "")
+    if sets_digest(params.protected_genes) != judged_by:
+        raise BadOption(
+            "the gene sets are not those that this run was judged by",
+            where=f"--protected-genes {params.protected_genes}",
+            do="give the changed file another name",
+        )
 
 
 def run(
@@ -39,11 +55,14 @@ def run(
 
     Raises:
         BadAddress: one of the three is not there, or they do not belong together.
+        BadOption: the file of protected gene sets changed since the run was judged.
     """
     folder = run_folder(workspace, run)
     store = open_store(folder)
     address = join(folder, VERDICT)
-    if store.exists(VERDICT):
+    kept = store.get_versioned(VERDICT)
+    if kept is not None:
+        _refuse_other_sets(json.loads(kept.content), params)
         return address
     found = evaluate(
         params, open_cohort(cohort), open_normalized(normalized), model, workspace, name

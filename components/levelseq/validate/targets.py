@@ -61,7 +61,7 @@ def apart_of_batch(sample: Sample) -> tuple[Codes, str]:
     """
     people = sample.people
     if people is not None and _several(people, sample.batch_C):
-        return people, "sample" if sample.donor_C is None else "donor"
+        return people, sample.person
     condition = codes(sample.condition_C)
     if condition is not None:
         donor = people if people is not None else np.zeros(len(sample.batch_C), dtype=np.int64)
@@ -101,5 +101,5 @@ def apart_of_condition(sample: Sample, class_C: Codes) -> tuple[Codes, str]:
     """Groups to leave out of a condition's classifier: donors, or batches; never cells."""
     people = sample.people
     if people is not None and len(np.unique(people[(class_C >= 0) & (people >= 0)])) > 1:
-        return people, "sample" if sample.donor_C is None else "donor"
+        return people, sample.person
     return sample.batch_C, sample.levels[-1] if sample.levels else ""

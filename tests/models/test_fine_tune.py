@@ -13,7 +13,7 @@ from levelseq.models.anchors_moved import anchors_moved
 from levelseq.models.conditional_vae import VaeModel
 from levelseq.models.descent import Descent
 from levelseq.models.expectation import gene_totals
-from levelseq.models.fine_tune import fine_tune_model
+from levelseq.models.fine_tune import _some_of_each, fine_tune_model
 from levelseq.models.minibatches import CohortMinibatches
 from levelseq.models.processes import ALONE
 from levelseq.models.saving import load_model, read_metrics, read_model_json
@@ -85,3 +85,14 @@ def test_without_the_cohort_it_was_trained_on_there_is_nothing_to_replay(
     trained: Trained, tmp_path: object
 ) -> None:
     assert fine_tune_model(trained.model, trained.later, str(tmp_path)) is None
+
+
+def test_what_would_be_forgotten_is_not_tried(trained: Trained, tuned: str) -> None:
+    assert fine_tune_model(tuned, trained.later, trained.workspace) is None
+
+
+def test_every_new_leaf_has_a_cell_in_the_sample() -> None:
+    leaf = np.array([3] * 50 + [4] + [3] * 9)
+    found = _some_of_each(leaf, np.arange(60) + 100, 10)
+    assert len(found) == len(np.unique(found)) == 10
+    assert 150 in found

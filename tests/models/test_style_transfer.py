@@ -110,6 +110,14 @@ def test_partners_are_of_another_batch_and_of_a_cells_own_kind() -> None:
     assert matched[kind == 3].float().mean() < 0.1
 
 
+def test_a_batch_of_few_cells_has_no_match() -> None:
+    torch.manual_seed(0)
+    content = torch.randn(40, 3)
+    few, enough = (mutual_partners(content, (torch.arange(40) < n).long())[1] for n in (7, 8))
+    assert not few.any()
+    assert enough.any()
+
+
 def test_cells_of_one_batch_have_no_match() -> None:
     assert not mutual_partners(torch.randn(20, 3), torch.zeros(20, dtype=torch.long))[1].any()
 

@@ -23,7 +23,7 @@ def test_a_good_one_passes_and_a_doubtful_one_only_without_an_adversary() -> Non
     assert decision(DOUBTFUL, StyleModel.KIND) == "refuse"
 
 
-@pytest.mark.parametrize("family", ["signature", "conservation"])
+@pytest.mark.parametrize("family", ["signature", "governance", "conservation"])
 def test_the_reason_says_why_a_warning_refuses(family: str) -> None:
     warned = Gate(f"{family}.x", 0.85, [0.9, None], "warn", "Something is low.")
     (gate,) = hardened([warned], StyleModel.KIND)
@@ -43,3 +43,8 @@ def test_neighbourhoods_that_cannot_be_measured_refuse_the_data() -> None:
     labels = not_evaluated("conservation.bio", "No labels.")
     assert data_decision(hardened([kept, labels], StyleModel.KIND)) == "refuse"
     assert data_decision(hardened([labels], StyleModel.KIND)) == "release"
+
+
+def test_differences_where_there_are_none_refuse_nothing() -> None:
+    gate = Gate("signature.false_positives", 0.2, [None, 0.1], "warn", "Chance gives 5 %.")
+    assert hardened([gate], "StyleTransfer") == [gate]

@@ -29,8 +29,8 @@ def obs(study):
     )
 
 
-def gathered(tmp_path, study, obs, *, most=5000, values_obs=None, embedding=True):
-    cohort = write_cohort(str(tmp_path), study.counts, obs, ["site", "run"], ROLES)
+def gathered(tmp_path, study, obs, *, most=5000, values_obs=None, embedding=True, roles=ROLES):
+    cohort = write_cohort(str(tmp_path), study.counts, obs, ["site", "run"], roles)
     level = study.counts[:, :5] if embedding else None
     named = obs if values_obs is None else values_obs
     values = write_normalized(str(tmp_path), study.log_cpm, level, named)
@@ -43,6 +43,11 @@ def test_counts_batches_and_labels_are_those_of_the_cohort(tmp_path, study, obs)
     np.testing.assert_array_equal(found.library_C, study.library)
     assert found.batches == ["north", "south"]
     assert found.label_C.tolist()[:4] == ["", "", "", study.label[3]]
+
+
+def test_batches_that_are_donors_are_numbered(tmp_path, study, obs):
+    evidence = gathered(tmp_path, study, obs, roles=ROLES | {"donor": "site"})
+    assert set(evidence.batch_C) == set(evidence.batches) == {"number 1", "number 2"}
 
 
 def test_unchanged_values_give_back_the_counts_of_each_unit(tmp_path, study, obs):

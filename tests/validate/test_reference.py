@@ -102,3 +102,14 @@ def test_a_study_without_controls_has_no_such_gates(plain):
     assert reference_gates(open_cohort(plain.cohort), open_normalized(plain.normalized)) == []
     assert ROLES.get("control") is None
     assert len(NAMES) == 2
+
+
+def test_noise_that_levelling_did_not_bring_refuses_nothing():
+    quiet = controls(0.1)
+    shuffled = np.random.default_rng(1).permutation(len(MATERIAL))
+    loud = controls(3.0)[shuffled]
+    as_it_was, made_so = (
+        reference_gates_of(before, loud, BATCH, MATERIAL)[0] for before in (loud, quiet)
+    )
+    assert as_it_was.value < 0
+    assert (as_it_was.outcome, made_so.outcome) == ("warn", "fail")

@@ -35,6 +35,7 @@ from levelseq.models.planning import (
 from levelseq.models.processes import Processes, joined
 from levelseq.models.saving import MODEL, SCHEMA, Model, save_model
 from levelseq.models.style_transfer import StyleModel
+from levelseq.models.training import TrainingPlan
 from levelseq.models.vae_fit import fit_vae
 from levelseq.models.vae_settings import VaeSettings
 from levelseq.normalize.state import read_state
@@ -163,21 +164,8 @@ def _fit(
             return None
         model, metrics = fit_classical(cohort, space, tree, sizes, params.seed)
         return model, {**metrics, "reasons": [reason]}
-    plan, reasons = plan_training(
-        cohort.manifest["n_obs"],
-        steps=params.steps,
-        batch_size=params.batch_size,
-        learning_rate=params.learning_rate,
-        patience=params.patience,
-        seed=params.seed,
-    )
-    n_latent, why = plan_latent(cohort.manifest["n_obs"], len(space.variable))
-    if params.n_latent:
-        n_latent, why = params.n_latent, f"{params.n_latent} latent dimensions, as asked"
-    terms, why_terms = plan_augmentation(params.augment)
-    plan, reasons = replace(plan, augmentation=terms), [*reasons, why_terms]
-    settings = VaeSettings(
-        n_latent, params.n_hidden, params.dropout, params.likelihood, params.dispersion
+    plan, settings, (why_sizes, why_plan) = _planned(
+        params, cohort.manifest["n_obs"], len(space.variable)
     )
     tree, order = _in_order(tree, cohort, params.ordered)
     labels = _labels(cohort) if params.use_labels else None
@@ -189,10 +177,32 @@ def _fit(
         return None
     vae, metrics = fitted
     if processes.size > 1:
-        reasons.append(f"trained by {processes.size} processes")
+        why_plan.append(f"trained by {processes.size} processes")
     stage("train", "trained", steps=metrics["steps"], best_step=metrics["best_step"])
-    reasons = [reason, why, why_likelihood(settings), *order, *reasons]
-    return vae, {**metrics, "reasons": reasons}
+    return vae, {**metrics, "reasons": [reason, *why_sizes, *order, *why_plan]}
+
+
+def _planned(
+    params: TrainParams, n_cells: int, n_genes: int
+) -> tuple[TrainingPlan, VaeSettings, tuple[list[str], list[str]]]:
+    """How to train, what network, and why: of the network, and of the training."""
+    plan, reasons = plan_training(
+        n_cells,
+        steps=params.steps,
+        batch_size=params.batch_size,
+        learning_rate=params.learning_rate,
+        patience=params.patience,
+        seed=params.seed,
+    )
+    n_latent, why = plan_latent(n_cells, n_genes)
+    if params.n_latent:
+        n_latent, why = params.n_latent, f"{params.n_latent} latent dimensions, as asked"
+    terms, why_terms = plan_augmentation(params.augment)
+    settings = VaeSettings(
+        n_latent, params.n_hidden, params.dropout, params.likelihood, params.dispersion
+    )
+    reasons_of = [why, why_likelihood(settings)], [*reasons, why_terms]
+    return replace(plan, augmentation=terms), settings, reasons_of
 
 
 def _refuse_without_effect(params: TrainParams, kind: str) -> None:

@@ -18,7 +18,7 @@ from levelseq.validate.control_chart import Chart, control_chart
 from levelseq.validate.controls import peer_controls, random_split
 from levelseq.validate.drift_evidence import judge_drift
 from levelseq.validate.evidence import Evidence, gather
-from levelseq.validate.gates import Gate, data_decision, model_decision, not_evaluated
+from levelseq.validate.gates import Decision, Gate, data_decision, model_decision, not_evaluated
 from levelseq.validate.metric_versions import metric_version
 from levelseq.validate.params import ValidateParams
 from levelseq.validate.peers import SCIB_OBSERVATIONS, Peers, measure
@@ -120,21 +120,12 @@ def evaluate(
     kind = Kind.of(cohort)
     past = alike(Baselines(workspace, name).all(), kind, cohort.fingerprint)
     history = _history(gates, past)
-    charts = [
-        control_chart(g.name, history[g.name], g.value, g.threshold) for g in gates if _charted(g)
-    ]
+    charts = [control_chart(g.name, history[g.name], g.value, g.threshold) for g in _charted(gates)]
     controls = [random_split(model, cohort, params.seed), *peer_controls(peers)]
     stage("validate", "gates and controls done", gates=len(gates), controls=len(controls))
     scores = _scores(peers)
     champion = Registry(workspace, name).champion()
-    total, champion_total = _comparable(scores, _recorded(workspace, champion))
-    decision = model_decision(
-        gates,
-        model=key,
-        champion=champion["model"] if champion else None,
-        total=total,
-        champion_total=champion_total,
-    )
+    decision = _decided(gates, key, scores, workspace, champion)
     return Evaluation(
         params=params,
         cohort=cohort.fingerprint,
@@ -156,9 +147,26 @@ def evaluate(
     )
 
 
-def _charted(gate: Gate) -> bool:
+def _charted(gates: list[Gate]) -> list[Gate]:
     """Not drift, measured from each champion anew, nor protected sets, which a user may change."""
-    return gate.family != "drift" and gate.name != "governance.protected_genes"
+    return [g for g in gates if g.family != "drift" and g.name != "governance.protected_genes"]
+
+
+def _decided(
+    gates: list[Gate],
+    key: str,
+    scores: dict[str, float | str],
+    workspace: str,
+    champion: dict[str, Any] | None,
+) -> Decision:
+    total, champion_total = _comparable(scores, _recorded(workspace, champion))
+    return model_decision(
+        gates,
+        model=key,
+        champion=champion["model"] if champion else None,
+        total=total,
+        champion_total=champion_total,
+    )
 
 
 def _history(gates: list[Gate], past: list[Baseline]) -> dict[str, list[float]]:

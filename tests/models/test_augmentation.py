@@ -16,6 +16,7 @@ from levelseq.models.minibatches import CohortMinibatches
 from levelseq.models.networks import ConditionalVAE
 from levelseq.models.saving import load_model
 from levelseq.models.sparse_minibatches import Paths, SparseMinibatch, drawn
+from levelseq.models.training import split
 from levelseq.models.vae_settings import VaeSettings
 
 from .conftest import Trained
@@ -159,8 +160,9 @@ def test_the_most_similar_cells_are_of_a_cells_batch_and_mostly_of_its_type(
     obs = cohort.obs()
     batch = model.tree.leaf_codes(obs)
     with GeneCounts(cohort, model.space) as counts:
-        similar = similar_cells(counts, batch, 0).of_SK
-        again = similar_cells(counts, batch, 0).of_SK
+        everyone = np.arange(len(obs))
+        similar = similar_cells(counts, batch, everyone, 0).of_SK
+        again = similar_cells(counts, batch, everyone, 0).of_SK
     np.testing.assert_array_equal(similar, again)
     assert (batch[similar] == batch[:, None]).all()
     assert (similar != np.arange(len(obs))[:, None]).all()
@@ -168,11 +170,24 @@ def test_the_most_similar_cells_are_of_a_cells_batch_and_mostly_of_its_type(
     assert (types[similar] == types[:, None]).mean() > 0.95
 
 
+def test_what_is_held_out_is_mixed_into_no_cell(trained: Trained) -> None:
+    cohort, model = open_cohort(trained.cohort), load_model(trained.model)
+    batch = model.tree.leaf_codes(cohort.obs())
+    fitted, held_out = split(len(batch), 0)
+    with GeneCounts(cohort, model.space) as counts:
+        similar = similar_cells(counts, batch, fitted, 0).of_SK
+    assert not np.isin(similar[fitted], held_out).any()
+    assert (similar[fitted] != fitted[:, None]).all()
+    assert (similar[held_out] == held_out[:, None]).all()
+
+
 def test_an_accelerator_is_shown_what_a_processor_is(trained: Trained) -> None:
     cohort, model = open_cohort(trained.cohort), load_model(trained.model)
     nodes, rows = model.tree.node_codes(cohort.obs()), np.arange(0, 600, 7)
     with GeneCounts(cohort, model.space) as counts:
-        partners = similar_cells(counts, model.tree.leaf_codes(cohort.obs()), 0)
+        partners = similar_cells(
+            counts, model.tree.leaf_codes(cohort.obs()), np.arange(len(cohort.obs())), 0
+        )
         augmentation = Augmentation(True, True, True, partners)
         sparse, full = (
             CohortMinibatches(counts, nodes, fill, augmentation).for_losses(rows, (1, 2))

@@ -83,7 +83,8 @@ def setting(trained: Trained) -> tuple[GeneCounts, CohortMinibatches, list[int]]
     )
     tree = BatchTree.from_obs(cohort.obs(), ["site", "run"])
     counts = GeneCounts(cohort, space)
-    partners = similar_cells(counts, tree.leaf_codes(cohort.obs()), seed=0)
+    everyone = np.arange(len(cohort.obs()))
+    partners = similar_cells(counts, tree.leaf_codes(cohort.obs()), everyone, seed=0)
     every_term = Augmentation(True, True, True, partners)
     minibatches = CohortMinibatches(counts, tree.node_codes(cohort.obs()), augmentation=every_term)
     return counts, minibatches, [len(nodes) for nodes in tree.nodes]

@@ -39,8 +39,11 @@ _MIXED = np.uint64(0x8EBC6AF09C88C6E3)
 _ONE, _16, _32 = np.uint64(1), np.uint64(16), np.uint64(32)
 
 
-def similar_cells(counts: GeneCounts, path_S: I64, seed: int) -> Partners:
+def similar_cells(counts: GeneCounts, path_S: I64, fitted: I64, seed: int) -> Partners:
     """The cells most like each one on its own path through the batch tree.
+
+    Cells that are not fitted are their own neighbours, and nobody else's: nothing of what is held
+    out reaches training.
 
     Likeness is nearness in principal components of log counts. It is looked for among at most 4,096
     cells at a time, drawn at random, so that time grows with cells and memory does not. A cell that
@@ -49,19 +52,20 @@ def similar_cells(counts: GeneCounts, path_S: I64, seed: int) -> Partners:
     Args:
         counts: of the cohort's variable genes.
         path_S: number of each observation's path.
+        fitted: numbers of the observations that are trained on.
         seed: of the sample that the components are fitted to, and of the draw.
     """
-    fitted = PCA(
-        min(DIMENSIONS, *(size - 1 for size in (min(len(path_S), Anchors.MOST), counts.shape[1]))),
+    components = PCA(
+        min(DIMENSIONS, *(size - 1 for size in (min(len(fitted), Anchors.MOST), counts.shape[1]))),
         svd_solver="covariance_eigh",
-    ).fit(_logs(counts, Anchors.choose(len(path_S), seed)))
+    ).fit(_logs(counts, fitted[Anchors.choose(len(fitted), seed)]))
     similar_SK = np.repeat(np.arange(len(path_S))[:, None], NEIGHBOURS, axis=1)
     random = np.random.default_rng([seed, 5])
-    for path in np.unique(path_S):
-        own = random.permutation(np.flatnonzero(path_S == path))
+    for path in np.unique(path_S[fitted]):
+        own = random.permutation(fitted[path_S[fitted] == path])
         for part in np.array_split(own, -(-len(own) // BLOCK)):
             if len(part) > 1:
-                found = nearest(fitted.transform(_logs(counts, part)), NEIGHBOURS).indices
+                found = nearest(components.transform(_logs(counts, part)), NEIGHBOURS).indices
                 # Of few cells, some are named more often.
                 similar_SK[part] = part[found[:, np.arange(NEIGHBOURS) % found.shape[1]]]
     return Partners(similar_SK, counts.shape[1])

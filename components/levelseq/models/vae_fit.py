@@ -22,7 +22,7 @@ from levelseq.models.networks import ConditionalVAE
 from levelseq.models.not_finite import Names, NotFinite, refuse_absurd_counts
 from levelseq.models.processes import ALONE, Processes
 from levelseq.models.threads import with_helper
-from levelseq.models.training import Checkpoints, Progress, TrainingPlan, train_network
+from levelseq.models.training import Checkpoints, Progress, TrainingPlan, split, train_network
 from levelseq.models.tree_paths import NodeCounts
 from levelseq.models.vae_settings import VaeSettings
 
@@ -89,7 +89,7 @@ def _augmentation(
     partners = None
     if "mixing" in terms:
         path_S = np.unique(node_SL, axis=0, return_inverse=True)[1].ravel()
-        partners = similar_cells(counts, path_S, seed)
+        partners = similar_cells(counts, path_S, split(len(path_S), seed)[0], seed)
     return Augmentation(
         thinning="thinning" in terms,
         gene_drop="gene_drop" in terms,

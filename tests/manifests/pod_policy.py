@@ -62,11 +62,12 @@ def no_host(item: Item) -> Iterator[str]:
 
 
 def limits_set(item: Item) -> Iterator[str]:
+    """Both requests and the limit of memory; more processors than asked for harm nobody."""
     for container in all_containers(item):
         resources = container.get("resources", {})
-        for size in ("requests", "limits"):
-            if not {"cpu", "memory"} <= resources.get(size, {}).keys():
-                yield f"no {size} of cpu and memory"
+        for size, wanted in (("requests", {"cpu", "memory"}), ("limits", {"memory"})):
+            if not wanted <= resources.get(size, {}).keys():
+                yield f"no {size} of {' and '.join(sorted(wanted))}"
 
 
 def image_pinned(item: Item) -> Iterator[str]:

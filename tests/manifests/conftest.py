@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import io
 import shutil
 import subprocess
 from collections.abc import Callable
@@ -11,6 +13,8 @@ from typing import Any
 
 import pytest
 import yaml
+
+from levelseq_pipelines.cli import parser
 
 MANIFESTS = Path(__file__).parents[2] / "manifests"
 CLOUDS = ("local", "gke", "eks", "aks")
@@ -49,3 +53,11 @@ def only(objects: Objects, kind: str, name: str) -> dict[str, Any]:
         item for item in objects if (item["kind"], item["metadata"]["name"]) == (kind, name)
     )
     return found
+
+
+def takes(command: str, option: str) -> bool:
+    """Whether a command of levelseq has an option."""
+    said = io.StringIO()
+    with contextlib.redirect_stdout(said), contextlib.suppress(SystemExit):
+        parser().parse_args([command, "--help"])
+    return option in said.getvalue()

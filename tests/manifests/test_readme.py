@@ -8,12 +8,11 @@ import re
 import shlex
 import shutil
 import subprocess
-import sys
 
 import kfp
 import pytest
 import yaml
-from conftest import CLOUDS, MANIFESTS, OVERLAYS, only
+from conftest import CLOUDS, MANIFESTS, OVERLAYS, only, takes
 from pod_policy import pods
 from resource_schemas import INDEX, validate
 
@@ -141,18 +140,9 @@ def test_every_command_of_levelseq_parses(cloud):
     assert [command.split()[1] for command in commands] == ["simulate", "compile"]
     for command in commands:
         words = shlex.split(command.replace("$CLOUD", cloud))[1:]
-        if words[0] == "compile" and "--cloud" not in _options("compile"):
+        if words[0] == "compile" and not takes("compile", "--cloud"):
             pytest.skip("levelseq compile has no --cloud yet")
         parser().parse_args(words)
-
-
-def _options(command: str) -> str:
-    done = subprocess.run(
-        [sys.executable, "-m", "levelseq_pipelines.cli", command, "--help"],
-        capture_output=True,
-        text=True,
-    )
-    return done.stdout
 
 
 def test_the_first_run_is_one_that_the_pipeline_takes():

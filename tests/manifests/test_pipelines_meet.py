@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import yaml
-from conftest import MANIFESTS, only, takes
+from rendered import MANIFESTS, names_of, only, takes
 
 from levelseq_pipelines import cli
 
@@ -33,10 +33,6 @@ def tasks(tmp_path_factory):
     return compiled
 
 
-def _names(objects, kind):
-    return {item["metadata"]["name"] for item in objects if item["kind"] == kind}
-
-
 @pytest.mark.parametrize("cloud", CLOUDS)
 def test_nodes_that_a_task_asks_for_are_made(render, tasks, cloud):
     objects = render(f"standalone/{cloud}")
@@ -44,8 +40,8 @@ def test_nodes_that_a_task_asks_for_are_made(render, tasks, cloud):
     classes = set(re.findall(r"'cloud.google.com/compute-class': '([\w-]+)'", asked))
     pools = set(re.findall(r"'(levelseq-(?:gpu|cpu)[\w-]*)'", asked)) - classes
     assert classes | pools, "nothing asks for a GPU node"
-    assert classes <= _names(objects, "ComputeClass")
-    assert pools <= _names(objects, "NodePool")
+    assert classes <= names_of(objects, "ComputeClass")
+    assert pools <= names_of(objects, "NodePool")
 
 
 @pytest.mark.parametrize("cloud", CLOUDS)
@@ -70,7 +66,7 @@ def test_a_task_on_a_gpu_tolerates_the_taints_of_its_pools(render, tasks, cloud)
 def test_a_queue_that_a_task_waits_in_is_there(render, tasks, cloud):
     labels = [task.get("podMetadata", {}).get("labels", {}) for task in tasks(cloud).values()]
     queues = {q for found in labels if (q := found.get("kueue.x-k8s.io/queue-name"))}
-    assert queues == _names(render(f"standalone/{cloud}"), "LocalQueue")
+    assert queues == names_of(render(f"standalone/{cloud}"), "LocalQueue")
 
 
 @pytest.mark.parametrize("cloud", CLOUDS)

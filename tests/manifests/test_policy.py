@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 import yaml
-from conftest import only
 from pod_policy import RULES, TOKENS, pods, violations
+from rendered import only
 
 Item = dict[str, Any]
 

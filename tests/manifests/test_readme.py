@@ -12,8 +12,8 @@ import subprocess
 import kfp
 import pytest
 import yaml
-from conftest import CLOUDS, MANIFESTS, OVERLAYS, only, takes
 from pod_policy import pods
+from rendered import CLOUDS, MANIFESTS, OVERLAYS, objects_of, only, takes
 from resource_schemas import INDEX, validate
 
 from levelseq_pipelines.cli import parser
@@ -87,6 +87,17 @@ def test_versions_are_the_ones_that_were_checked():
     assert versions[2] == INDEX["TrainingRuntime"]["version"]
 
 
+@pytest.mark.parametrize("given", ["", "  - pod\n", '  - "pod"\n'])
+def test_kueue_is_told_of_pods_once(given, tmp_path):
+    config = f'integrations:\n  frameworks:\n  - "batch/job"\n{given}#  - "pod"\nresources: {{}}\n'
+    (tmp_path / "kueue.yaml").write_text(config)
+    (line,) = (line for line in README.splitlines() if line.startswith("grep -qE"))
+    for _ in range(2):
+        subprocess.run(["bash", "-c", line], cwd=tmp_path, check=True)
+    told = yaml.safe_load((tmp_path / "kueue.yaml").read_text())
+    assert sorted(told["integrations"]["frameworks"]) == ["batch/job", "pod"]
+
+
 def _settings(cloud: str) -> str:
     """`settings.env` as the README's own commands write it, the cloud's tools standing in."""
     store = _block(cloud, "export SETTINGS=")
@@ -118,8 +129,7 @@ def test_the_settings_that_it_writes_reach_the_objects(cloud, tmp_path):
     written = dict(line.split("=", 1) for line in _settings(cloud).splitlines() if line)
     assert shipped <= written.keys()
     file.write_text(_settings(cloud))
-    command = ["kubectl", "kustomize", str(copy / "standalone" / cloud)]
-    objects = list(yaml.safe_load_all(subprocess.run(command, capture_output=True).stdout))
+    objects = objects_of(copy / "standalone" / cloud)
     for item in objects:
         validate(item)
     images = {pod["containers"][0]["image"] for item in objects for pod in pods(item)}

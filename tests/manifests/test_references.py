@@ -7,17 +7,13 @@ from typing import Any
 
 import kfp_server_api
 import pytest
-from conftest import CLOUDS, EVENTS, OVERLAYS, only
 from pod_policy import pods
+from rendered import CLOUDS, EVENTS, OVERLAYS, names_of, only
 
 CLUSTER_WIDE = {
     *("Namespace", "PriorityClass", "ClusterQueue", "ResourceFlavor", "WorkloadPriorityClass"),
     *("NodePool", "EC2NodeClass", "AKSNodeClass", "ComputeClass"),
 }
-
-
-def _names(objects, kind):
-    return {item["metadata"]["name"] for item in objects if item["kind"] == kind}
 
 
 @pytest.mark.parametrize("folder", OVERLAYS)
@@ -92,20 +88,20 @@ def test_names_that_are_used_are_defined(render, folder):
     for item in objects:
         spec = item.get("spec", {})
         for pod in pods(item):
-            assert pod["serviceAccountName"] in _names(objects, "ServiceAccount")
-            assert pod.get("priorityClassName", "levelseq-train") in _names(
+            assert pod["serviceAccountName"] in names_of(objects, "ServiceAccount")
+            assert pod.get("priorityClassName", "levelseq-train") in names_of(
                 objects, "PriorityClass"
             )
             for source in pod["containers"][0].get("envFrom", []):
                 if "configMapRef" in source:
-                    assert source["configMapRef"]["name"] in _names(objects, "ConfigMap")
+                    assert source["configMapRef"]["name"] in names_of(objects, "ConfigMap")
                 else:
                     assert source["secretRef"] == {"name": "levelseq-store", "optional": True}
         if item["kind"] == "RoleBinding":
-            assert item["roleRef"]["name"] in _names(objects, "Role")
-            assert {s["name"] for s in item["subjects"]} <= _names(objects, "ServiceAccount")
+            assert item["roleRef"]["name"] in names_of(objects, "Role")
+            assert {s["name"] for s in item["subjects"]} <= names_of(objects, "ServiceAccount")
         if item["kind"] == "LocalQueue":
-            assert spec["clusterQueue"] in _names(objects, "ClusterQueue")
+            assert spec["clusterQueue"] in names_of(objects, "ClusterQueue")
         if item["kind"] == "NodePool":
             node_class = spec["template"]["spec"]["nodeClassRef"]
             assert (node_class["kind"], node_class["name"]) in classes
@@ -117,7 +113,7 @@ def test_the_queue_covers_its_flavours_in_order(render, folder):
     (group,) = only(objects, "ClusterQueue", "levelseq")["spec"]["resourceGroups"]
     flavors = [flavor["name"] for flavor in group["flavors"]]
     assert flavors == ["cpu", "gpu-spot", "gpu-on-demand"][: len(flavors)]
-    assert set(flavors) <= _names(objects, "ResourceFlavor")
+    assert set(flavors) <= names_of(objects, "ResourceFlavor")
     for flavor in group["flavors"]:
         assert [quota["name"] for quota in flavor["resources"]] == group["coveredResources"]
 
@@ -169,7 +165,7 @@ def test_spot_comes_before_on_demand_in_the_compute_class(render):
     for flavor, name in (("gpu-spot", "levelseq-gpu"), ("gpu-on-demand", "levelseq-gpu-on-demand")):
         labels = only(objects, "ResourceFlavor", flavor)["spec"]["nodeLabels"]
         assert labels == {"cloud.google.com/compute-class": name}
-        assert name in _names(objects, "ComputeClass")
+        assert name in names_of(objects, "ComputeClass")
 
 
 @pytest.mark.parametrize("folder", EVENTS)

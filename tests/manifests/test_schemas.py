@@ -9,7 +9,7 @@ from typing import Any
 import jsonschema
 import pytest
 import yaml
-from conftest import EVENTS, MANIFESTS, OVERLAYS
+from rendered import EVENTS, MANIFESTS, OVERLAYS
 from resource_schemas import FOLDER, INDEX, schema, validate
 
 CUSTOM = tuple(INDEX)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 
 import pytest
-from conftest import OVERLAYS, only
 from pod_policy import pods
+from rendered import OVERLAYS, only
 
 import levelseq
 from levelseq_pipelines.cli import parser

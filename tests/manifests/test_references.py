@@ -130,15 +130,17 @@ def _tolerated(taints: list[dict[str, Any]], tolerations: list[dict[str, Any]]) 
 
 
 @pytest.mark.parametrize("cloud", ["gke", "eks", "aks"])
-def test_a_pod_without_a_gpu_stays_off_gpu_nodes_and_training_fits_the_pools(render, cloud):
+def test_a_pod_without_a_gpu_stays_off_gpu_nodes_and_training_may_go_to_spot(render, cloud):
     objects = render(f"overlays/{cloud}")
-    runtime = only(objects, "TrainingRuntime", "levelseq-torch")
-    (pod,) = pods(runtime)
+    (pod,) = pods(only(objects, "TrainingRuntime", "levelseq-torch"))
     for name in ("gpu-spot", "gpu-on-demand"):
-        flavor = only(objects, "ResourceFlavor", name)["spec"]
-        assert not _tolerated(flavor["nodeTaints"], [])
-    on_demand = only(objects, "ResourceFlavor", "gpu-on-demand")["spec"]
-    assert _tolerated(on_demand["nodeTaints"], pod["tolerations"])
+        assert not _tolerated(only(objects, "ResourceFlavor", name)["spec"]["nodeTaints"], [])
+    spot = only(objects, "ResourceFlavor", "gpu-spot")["spec"]
+    assert _tolerated(spot["nodeTaints"], pod["tolerations"])
+    assert pod["nodeSelector"] == spot["nodeLabels"]
+    for pool in (item["spec"]["template"] for item in objects if item["kind"] == "NodePool"):
+        if pool["metadata"]["labels"].items() >= pod["nodeSelector"].items():
+            assert _tolerated(pool["spec"]["taints"], pod["tolerations"])
 
 
 @pytest.mark.parametrize("cloud", ["eks", "aks"])

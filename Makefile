@@ -5,7 +5,7 @@ BASE ?= python:3.11-slim-bookworm
 IMAGE ?= levelseq/levelseq-cpu:0.1.0
 INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e
 
-.PHONY: run test test-slow lint compile docs image clean bench-default bench-drift bench-passes bench-real bench-kill \
+.PHONY: run test test-slow test-manifests lint compile docs image clean bench-default bench-drift bench-passes bench-real bench-kill \
 	bench-ablation bench-classical bench-confidence bench-controls bench-drift-rate bench-integration bench-nested bench-ordered \
 	bench-scale bench-train bench-truth
 
@@ -17,6 +17,10 @@ test: .venv/test
 
 test-slow: .venv/test
 	$(BIN)/python -m pytest -m slow
+
+# Prints the kinds and versions that were validated.
+test-manifests: .venv/test
+	$(BIN)/python -m pytest -s tests/manifests
 
 lint: .venv/test
 	$(BIN)/ruff check .

@@ -5,7 +5,7 @@ BASE ?= python:3.11-slim-bookworm
 IMAGE ?= levelseq/levelseq-cpu:0.1.0
 INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e
 
-.PHONY: run test test-slow lint compile docs image clean bench-default bench-drift bench-passes bench-real bench-kill \
+.PHONY: run test test-slow azurite lint compile docs image clean bench-default bench-drift bench-passes bench-real bench-kill \
 	bench-ablation bench-classical bench-confidence bench-controls bench-drift-rate bench-integration bench-nested bench-ordered \
 	bench-scale bench-train bench-truth
 
@@ -17,6 +17,12 @@ test: .venv/test
 
 test-slow: .venv/test
 	$(BIN)/python -m pytest -m slow
+
+# An emulator of Azure's stores (MIT) for the store tests, which go without it where it is not.
+azurite: .azurite/node_modules/.bin/azurite-blob
+
+.azurite/node_modules/.bin/azurite-blob:
+	npm install --silent --no-audit --no-fund --prefix .azurite azurite@3.35.0
 
 lint: .venv/test
 	$(BIN)/ruff check .
@@ -49,7 +55,7 @@ image: .venv/run
 	docker build -f images/Dockerfile.cpu --build-arg BASE=$(BASE) -t $(IMAGE) .
 
 clean:
-	rm -rf .venv .venv-peers .venv-peers-models wheelhouse workspace
+	rm -rf .venv .azurite .venv-peers .venv-peers-models wheelhouse workspace
 
 .venv/bin/python:
 	$(PYTHON) -m venv .venv || { rm -rf .venv; echo "python's venv is missing: on Debian, apt-get install python3-venv"; exit 1; }

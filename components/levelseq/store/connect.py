@@ -108,7 +108,8 @@ def _s3(
 ) -> obstore.store.S3Store:
     from obstore.auth.boto3 import Boto3CredentialProvider
 
-    options: dict[str, Any] = {"region": _session().region_name or "us-east-1", **dict(encryption)}
+    region = _session().region_name or os.environ.get("AWS_REGION", "us-east-1")
+    options: dict[str, Any] = {"region": region, **dict(encryption)}
     if endpoint:
         options |= {"endpoint": endpoint, "virtual_hosted_style_request": False}
     return obstore.store.S3Store(

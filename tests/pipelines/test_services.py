@@ -108,8 +108,7 @@ def test_azures_models_accept_the_request(job):
     made, task, end = (call.request for call in azure_batch.calls(job, AZURE))
     azure_models.check(models.BatchJobCreateOptions, made)
     azure_models.check(models.BatchTaskCreateOptions, task["task"])
-    mode = {"onAllTasksComplete": end["onAllTasksComplete"]}
-    azure_models.check(models.BatchJobUpdateOptions, mode)
+    azure_models.check(models.BatchJobUpdateOptions, end["job"])
     limit = models.BatchTaskCreateOptions(task["task"]).constraints.max_wall_clock_time
     assert limit.total_seconds() == 24 * 3600
 

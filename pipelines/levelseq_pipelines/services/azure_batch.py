@@ -78,7 +78,7 @@ def calls(job: Job, place: Place) -> list[Call]:
             "retentionTime": "P7D",
         },
     }
-    ends = {"jobId": job.id, "onAllTasksComplete": "terminatejob"}
+    ends = {"jobId": job.id, "job": {"onAllTasksComplete": "terminatejob"}}
     return [
         Call("batch.create_job", made),
         Call("batch.create_task", {"jobId": job.id, "task": task}),
@@ -102,8 +102,7 @@ def start(requests: list[Call], place: Place, client: Any = None) -> str:
     try:
         batch.create_job(models.BatchJobCreateOptions(job))
         batch.create_task(task["jobId"], models.BatchTaskCreateOptions(task["task"]))
-        mode = {"onAllTasksComplete": end["onAllTasksComplete"]}
-        batch.update_job(end["jobId"], models.BatchJobUpdateOptions(mode))
+        batch.update_job(end["jobId"], models.BatchJobUpdateOptions(end["job"]))
     except exceptions.ClientAuthenticationError as error:
         raise BadOption(
             "no Azure credentials found", where="--service azure-batch", do="run `az login`"

@@ -2,9 +2,11 @@
 
 import json
 import re
+import shlex
 import threading
 import types
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import boto3
 import pytest
@@ -342,3 +344,24 @@ def test_bad_input_is_one_line(service, more, changed, said, capsys, tmp_path, m
 def test_an_sdk_that_is_not_there_is_named_with_its_extra():
     with pytest.raises(BadOption, match=r"pip install 'levelseq\[google-batch\]'"):
         call.sdk("google.cloud.no_such_module", "google-batch")
+
+
+COMMANDS = re.findall(
+    r"^```\n((?:AZURE_\S+ \\\n)?levelseq submit .*?)^```",
+    (Path(__file__).parents[2] / "docs" / "batch-services.md").read_text(encoding="utf-8"),
+    re.M | re.S,
+)
+
+
+def test_the_documentation_has_a_command_for_each_service():
+    named = {re.search(r"--service (\S+)", command)[1] for command in COMMANDS[1:]}
+    assert named == set(PLACES)
+
+
+@pytest.mark.parametrize("command", COMMANDS[1:])
+def test_a_command_of_the_documentation_is_complete(command, capsys, monkeypatch):
+    told = shlex.split(command.replace("\\\n", " "))
+    while "=" in told[0]:
+        monkeypatch.setenv(*told.pop(0).split("=", 1))
+    assert main([*told[1:], "--dry-run"]) == 0, capsys.readouterr().err
+    assert json.loads(capsys.readouterr().out)["calls"]

@@ -39,9 +39,10 @@ class GoogleServer(ThreadingHTTPServer):
         self.generations = itertools.count(1_700_000_000_000_000)
         self.lock = threading.Lock()
         self.uploads: dict[str, tuple[str, str, dict[str, str]]] = {}
-        # Refuse every read; write an object anew after each look at its metadata.
+        # Refuse every read; write an object anew after each look at its metadata; be busy so often.
         self.denied = False
         self.restless = False
+        self.busy = 0
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -145,6 +146,17 @@ class _Handler(BaseHTTPRequestHandler):
         parts = url.path.partition("/b/")[2].split("/")
         query = {key: value[0] for key, value in parse_qs(url.query).items()}
         return parts[0], unquote(parts[2]) if len(parts) > 2 else "", query
+
+    def parse_request(self) -> bool:
+        """Every request comes through here; a busy server does none of them."""
+        if not super().parse_request():
+            return False
+        if self.server.busy:
+            self.server.busy -= 1
+            self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            self.answer(503, {"error": {"code": 503, "message": "busy"}})
+            return False
+        return True
 
     def answer(self, status: int, content: Any, headers: dict[str, str] | None = None) -> None:
         body = content if isinstance(content, bytes) else json.dumps(content).encode()

@@ -106,6 +106,15 @@ def test_a_google_read_that_loses_races_ends_as_a_conflict(
     assert read.content == b"1"
 
 
+def test_a_google_server_that_is_busy_is_asked_again(gs: str, google_server: GoogleServer) -> None:
+    store = open_store(gs)
+    google_server.busy = 2
+    assert store.put_if_absent("x", b"1")
+    google_server.busy = 2
+    assert store.get("x") == b"1"
+    assert google_server.busy == 0
+
+
 def test_a_large_google_object_is_uploaded_whole(gs: str) -> None:
     content = bytes(range(256)) * (40 << 12)
     store = open_store(gs)

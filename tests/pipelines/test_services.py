@@ -126,7 +126,8 @@ def test_every_service_gets_the_same_job(job):
     google = google_batch.calls(job, GOOGLE)[0].request["job"]["taskGroups"][0]["taskSpec"]
     container = google["runnables"][0]["container"]
     assert (container["imageUri"], tuple(container["commands"])) == (job.image, job.argv)
-    assert google["environment"]["variables"] == job.environment
+    drivers = {"LD_LIBRARY_PATH": "/usr/local/nvidia/lib64"} if job.gpu else {}
+    assert google["environment"]["variables"] == job.environment | drivers
     assert google["computeResource"]["cpuMilli"] == job.cpu * 1000
     assert google["maxRunDuration"] == "86400s"
     definition, submitted = (call.request for call in aws_batch.calls(job, AWS))

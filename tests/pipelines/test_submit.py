@@ -326,6 +326,7 @@ def test_a_dry_run_prints_json_and_sends_nothing(service, capsys, monkeypatch):
         ("healthomics", [], {"role": None}, "--role: is needed"),
         ("healthomics", ["--spot"], {}, "--spot: HealthOmics has no spot"),
         ("healthomics", [], {"run_group": "g"}, "--run-group: g is not a number"),
+        ("healthomics", [], {"output": "logs"}, "--output: logs is not in S3"),
         ("azure-batch", [], {"pool": None}, "--pool: is needed"),
         ("azure-batch", [], {"account_url": "levelseq"}, "--account-url: levelseq is not"),
         ("azure-batch", [], {"identity": "levelseq"}, "--identity: levelseq is not"),

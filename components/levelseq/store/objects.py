@@ -107,7 +107,7 @@ class Store:
 
         A local object is given itself; another is streamed to a temporary file.
         """
-        with self._failing(path):
+        with self._failing(path, "no such file"):
             here = self._backend.local_file(path)
         if here:
             yield here
@@ -121,20 +121,22 @@ class Store:
 
     def zarr(self, path: str) -> ZarrStore:
         """A read-only Zarr store at a path."""
-        with self._failing(path):
+        with self._failing(path, "no such Zarr store"):
             return self._backend.zarr(path)
 
     def _name(self, path: str) -> str:
         return f"{self.address}/{path}"
 
     @contextlib.contextmanager
-    def _failing(self, path: str) -> Iterator[None]:
+    def _failing(
+        self, path: str, missing: str = "there is nothing at this address"
+    ) -> Iterator[None]:
         """Turn the library's failures into levelseq's."""
         meaning = self._backend.failures
         try:
             yield
         except meaning.missing as error:
-            raise BadAddress("there is nothing at this address", where=self._name(path)) from error
+            raise BadAddress(missing, where=self._name(path)) from error
         except FileExistsError as error:
             raise BadAddress(
                 "goes through a file where a folder should be",

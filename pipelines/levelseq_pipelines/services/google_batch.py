@@ -114,15 +114,17 @@ def _task(job: Job) -> dict[str, Any]:
         "commands": list(job.argv),
         "options": f"--shm-size={max(1, job.memory // 4)}g",
     }
+    environment = dict(job.environment)
     if job.gpu:
         # The drivers are installed on the host, and reach the container so.
+        environment.setdefault("LD_LIBRARY_PATH", "/usr/local/nvidia/lib64")
         container["options"] += " --privileged"
         container["volumes"] = [
             f"/var/lib/nvidia/{part}:/usr/local/nvidia/{part}" for part in ("lib64", "bin")
         ]
     return {
         "runnables": [{"container": container}],
-        "environment": {"variables": dict(job.environment)},
+        "environment": {"variables": environment},
         "computeResource": {
             "cpuMilli": job.cpu * 1000,
             "memoryMib": job.memory * 1024,

@@ -59,6 +59,8 @@ class Place:
         check_place(self.role, self.region)
         if self.run_group and not self.run_group.isdecimal():
             raise BadOption(f"{self.run_group} is not a number", where="--run-group")
+        if self.output and split_scheme(self.output)[0] != "s3":
+            raise BadOption(f"{self.output} is not in S3", where="--output", do="use s3://")
 
 
 def definition(gpu: bool) -> str:
@@ -70,40 +72,10 @@ def definition(gpu: bool) -> str:
 def calls(job: Job, place: Place) -> list[Call]:
     """`CreateWorkflow` and `StartRun`."""
     _check(job)
-    archive = _zipped(definition(job.gpu > 0))
-    workflow = {
-        "name": f"levelseq-{'gpu' if job.gpu else 'cpu'}",
-        "engine": "WDL",
-        "main": "levelseq.wdl",
-        "definitionZip": archive,
-        "parameterTemplate": {
-            name: {"description": text, "optional": name == "settings"}
-            for name, text in _INPUTS.items()
-            if job.gpu or "gpu" not in name
-        },
-        "storageType": "DYNAMIC",
-        "tags": {"application": "levelseq"},
-    }
-    if job.gpu:
-        workflow["accelerators"] = "GPU"
-    # The same definition asked for again is the same workflow.
-    workflow["requestId"] = content_key({**workflow, "definitionZip": archive.hex()})
-    run = {
-        "workflowId": NEW_WORKFLOW,
-        "workflowType": "PRIVATE",
-        "name": job.id,
-        "roleArn": place.role,
-        "outputUri": place.output or join(job.workspace, "healthomics"),
-        "parameters": _parameters(job),
-        "storageType": "DYNAMIC",
-        "logLevel": "ALL",
-        "retentionMode": "REMOVE",
-        "requestId": job.id,
-        "tags": dict(job.labels),
-    }
-    if place.run_group:
-        run["runGroupId"] = place.run_group
-    return [Call("omics.create_workflow", workflow), Call("omics.start_run", run)]
+    return [
+        Call("omics.create_workflow", _workflow(job)),
+        Call("omics.start_run", _run(job, place)),
+    ]
 
 
 def start(requests: list[Call], place: Place, client: Any = None) -> str:
@@ -145,6 +117,47 @@ def _check(job: Job) -> None:
             where="--gpu-type",
             do=f"use {', '.join(_ACCELERATORS)}",
         )
+
+
+def _workflow(job: Job) -> dict[str, Any]:
+    archive = _zipped(definition(job.gpu > 0))
+    workflow: dict[str, Any] = {
+        "name": f"levelseq-{'gpu' if job.gpu else 'cpu'}",
+        "engine": "WDL",
+        "main": "levelseq.wdl",
+        "definitionZip": archive,
+        "parameterTemplate": {
+            name: {"description": text, "optional": name == "settings"}
+            for name, text in _INPUTS.items()
+            if job.gpu or "gpu" not in name
+        },
+        "storageType": "DYNAMIC",
+        "tags": {"application": "levelseq"},
+    }
+    if job.gpu:
+        workflow["accelerators"] = "GPU"
+    # The same definition asked for again is the same workflow.
+    workflow["requestId"] = content_key({**workflow, "definitionZip": archive.hex()})
+    return workflow
+
+
+def _run(job: Job, place: Place) -> dict[str, Any]:
+    run: dict[str, Any] = {
+        "workflowId": NEW_WORKFLOW,
+        "workflowType": "PRIVATE",
+        "name": job.id,
+        "roleArn": place.role,
+        "outputUri": place.output or join(job.workspace, "healthomics"),
+        "parameters": _parameters(job),
+        "storageType": "DYNAMIC",
+        "logLevel": "ALL",
+        "retentionMode": "REMOVE",
+        "requestId": job.id,
+        "tags": dict(job.labels),
+    }
+    if place.run_group:
+        run["runGroupId"] = place.run_group
+    return run
 
 
 def _parameters(job: Job) -> dict[str, Any]:

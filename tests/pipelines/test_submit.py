@@ -214,6 +214,15 @@ def test_healthomics_makes_the_workflow_and_starts_the_run(api, s3_bucket, capsy
     assert started["outputUri"] == "s3://bucket/w/healthomics"
 
 
+@pytest.mark.parametrize(("status", "code"), [(400, 2), (403, 2), (429, 75), (500, 75)])
+def test_healthomics_errors_are_told_apart(api, s3_bucket, capsys, monkeypatch, status, code):
+    monkeypatch.setenv("AWS_ENDPOINT_URL_OMICS", api.url)
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
+    api.answers = {"/workflow": (status, {"message": "so it is"})}
+    assert main(words("healthomics")) == code
+    assert len(capsys.readouterr().err.splitlines()) == 1
+
+
 def made(module, service, capsys):
     """The calls and the place of a whole command line, as the module would send them."""
     kept = types.SimpleNamespace()
@@ -249,7 +258,8 @@ def test_google_batch_gets_the_job(api, capsys):
 
 
 @pytest.mark.parametrize(
-    ("status", "kind"), [(403, BadOption), (409, BadOption), (503, StoreUnavailable)]
+    ("status", "kind"),
+    [(403, BadOption), (409, BadOption), (429, StoreUnavailable), (503, StoreUnavailable)],
 )
 def test_google_batchs_errors_are_told_apart(api, capsys, status, kind):
     kept = made(google_batch, "google-batch", capsys)
@@ -277,7 +287,9 @@ def test_azure_batch_gets_the_job_and_its_task(api, capsys):
     assert (method, last) == ("PATCH", {"onAllTasksComplete": "terminatejob"})
 
 
-@pytest.mark.parametrize(("status", "kind"), [(403, BadOption), (409, BadOption)])
+@pytest.mark.parametrize(
+    ("status", "kind"), [(403, BadOption), (409, BadOption), (503, StoreUnavailable)]
+)
 def test_azure_batch_says_what_it_refuses(api, capsys, status, kind):
     kept = made(azure_batch, "azure-batch", capsys)
     api.answers = {"/jobs": (status, {"code": "No", "message": {"value": "so it is"}})}

@@ -16,6 +16,7 @@ from levelseq.store.obstores import Memory, Remote
 
 __all__ = ["BUCKETS", "forget_connections"]
 
+_AZ_ACCOUNT = "AZURE_STORAGE_ACCOUNT_NAME"
 # Any of these says how an Azure account is entered; the library reads them itself.
 _AZ_CREDENTIALS = (
     "AZURE_STORAGE_ACCOUNT_KEY",
@@ -63,17 +64,16 @@ def az(container: str, prefix: str) -> Backend:
     workload identity (`AZURE_FEDERATED_TOKEN_FILE`), or
     `AZURE_CREDENTIAL_TYPE=managed_identity` for the identity of the machine.
     """
-    for names, wanted in (
-        (("AZURE_STORAGE_ACCOUNT_NAME",), "storage account is named"),
-        (_AZ_CREDENTIALS, "Azure credentials found"),
-    ):
-        if not any(os.environ.get(name) for name in names):
-            more = ", AZURE_STORAGE_SAS_TOKEN, or AZURE_CREDENTIAL_TYPE=managed_identity"
-            raise BadOption(
-                f"no {wanted}",
-                where=f"az://{container}",
-                do=f"set {names[0]}{more if len(names) > 1 else ''}",
-            )
+    where = f"az://{container}"
+    if not os.environ.get(_AZ_ACCOUNT):
+        raise BadOption("no storage account is named", where=where, do=f"set {_AZ_ACCOUNT}")
+    if not any(os.environ.get(name) for name in _AZ_CREDENTIALS):
+        raise BadOption(
+            "no Azure credentials found",
+            where=where,
+            do=f"set {_AZ_CREDENTIALS[0]}, AZURE_STORAGE_SAS_TOKEN, or"
+            " AZURE_CREDENTIAL_TYPE=managed_identity",
+        )
     scope = az_scope() or ""
     return Remote(
         lambda sub: _az(container, _below(prefix, sub), ""),

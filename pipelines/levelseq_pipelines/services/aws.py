@@ -57,7 +57,11 @@ def said(service: str) -> Iterator[None]:
     try:
         yield
     except ClientError as error:
-        what = error.response["Error"]
+        what, status = error.response["Error"], error.response["ResponseMetadata"]
+        if status["HTTPStatusCode"] == 429 or status["HTTPStatusCode"] >= 500:
+            raise StoreUnavailable(
+                f"{service} does not answer", where=service, do="try again"
+            ) from error
         line = f"{service} refuses the request: {what.get('Message') or what.get('Code')}"
         raise BadOption(line, where=error.operation_name) from error
     except NoCredentialsError as error:

@@ -108,15 +108,19 @@ def start(requests: list[Call], place: Place, client: Any = None) -> str:
             "no Azure credentials found", where="--service azure-batch", do="run `az login`"
         ) from error
     except exceptions.HttpResponseError as error:
+        if error.status_code == 429 or (error.status_code or 0) >= 500:
+            raise _busy(place) from error
         line = (error.message or str(error)).splitlines()[0]
         raise BadOption(
             f"Azure Batch refuses the request: {line}", where=place.account_url
         ) from error
     except exceptions.AzureError as error:
-        raise StoreUnavailable(
-            "Azure Batch does not answer", where=place.account_url, do="try again"
-        ) from error
+        raise _busy(place) from error
     return f"{place.account_url.rstrip('/')}/jobs/{job['id']}"
+
+
+def _busy(place: Place) -> StoreUnavailable:
+    return StoreUnavailable("Azure Batch does not answer", where=place.account_url, do="try again")
 
 
 def _client(place: Place) -> Any:

@@ -97,6 +97,10 @@ def start(requests: list[Call], place: Place, client: Any = None) -> str:
             where="--service google-batch",
             do="set GOOGLE_APPLICATION_CREDENTIALS",
         ) from error
+    except exceptions.TooManyRequests as error:
+        raise StoreUnavailable(
+            "Google Batch has too many requests", where=place.region, do="try again"
+        ) from error
     except exceptions.ClientError as error:
         raise BadOption(
             f"Google Batch refuses the job: {error.message}", where=place.project

@@ -1,13 +1,18 @@
-# `make run`: a simulated study from deposits to verdict. `make test`: the tests.
+# `make run`: a simulated study from deposits to verdict. `make test`: the tests. `make images`: see
+# images/README.md.
 PYTHON ?= python3
 BIN := .venv/bin
 BASE ?= python:3.11-slim-bookworm
-IMAGE ?= levelseq/levelseq-cpu:0.1.0
+FLAVOURS ?= cpu
+VERSION ?= 0.1.0
+EXTRAS ?= validate
 INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e
 
-.PHONY: run test test-slow test-manifests lint compile docs image clean bench-default bench-drift bench-passes bench-real bench-kill \
-	bench-ablation bench-classical bench-confidence bench-controls bench-drift-rate bench-integration bench-nested bench-ordered \
-	bench-scale bench-train bench-truth
+BENCHES = ablation classical confidence controls default drift integration nested ordered passes qa \
+	real scale train truth
+
+.PHONY: run test test-slow test-containers test-manifests test-sinks azurite lint compile docs \
+	images image-cpu image-cuda image-base clean bench-kill bench-spot bench-drift-rate $(BENCHES:%=bench-%)
 
 run: .venv/run
 	$(BIN)/levelseq run
@@ -18,9 +23,23 @@ test: .venv/test
 test-slow: .venv/test
 	$(BIN)/python -m pytest -m slow
 
+# Skipped, with the reason, where no container can be started.
+test-containers: .venv/test
+	PIP_FLAGS='$(PIP_FLAGS)' BUILD_FLAGS='$(BUILD_FLAGS)' $(BIN)/python -m pytest -m containers -rs tests/containers
+
 # Prints the kinds and versions that were validated.
 test-manifests: .venv/test
 	$(BIN)/python -m pytest -s tests/manifests
+
+# Against a real MLflow server, in an environment of its own.
+test-sinks: .venv/test .venv-mlflow/ready
+	$(BIN)/python -m pytest tests/recalibrate/test_sinks.py
+
+# An emulator of Azure's stores (MIT) for the store tests, which go without it where it is not.
+azurite: .azurite/node_modules/.bin/azurite-blob
+
+.azurite/node_modules/.bin/azurite-blob:
+	npm install --silent --no-audit --no-fund --prefix .azurite azurite@3.35.0
 
 lint: .venv/test
 	$(BIN)/ruff check .
@@ -37,8 +56,7 @@ bench-classical: .venv-peers/ready
 
 bench-train bench-integration: .venv-peers-models/ready
 
-bench-default bench-drift bench-real bench-passes bench-ablation bench-classical \
-	bench-confidence bench-controls bench-integration bench-nested bench-ordered bench-scale bench-train bench-truth: bench-%: .venv/test
+$(BENCHES:%=bench-%): bench-%: .venv/test
 	$(BIN)/python tests/benchmarks/$*.py $(ARGS)
 
 bench-drift-rate: .venv/test
@@ -47,13 +65,20 @@ bench-drift-rate: .venv/test
 bench-kill: .venv/test
 	$(BIN)/python -m pytest -m slow -s tests/faults
 
-image: .venv/run
-	rm -rf wheelhouse
-	$(BIN)/python -m pip wheel --quiet -c constraints.txt -w wheelhouse '.[validate]'
-	docker build -f images/Dockerfile.cpu --build-arg BASE=$(BASE) -t $(IMAGE) .
+bench-spot: .venv/test
+	PIP_FLAGS='$(PIP_FLAGS)' BUILD_FLAGS='$(BUILD_FLAGS)' $(BIN)/python -m pytest -m containers -rs -s tests/containers/test_spot.py
+
+images: $(FLAVOURS:%=image-%)
+
+image-cpu image-cuda: image-%: | .venv/bin/python
+	$(BIN)/python images/wheelhouse.py $* --extras '$(EXTRAS)' --pip-flags='$(PIP_FLAGS)'
+	$(BIN)/python images/build.py $* --base $(BASE) --tag levelseq/levelseq-$*:$(VERSION) $(if $(RELEASE),--release) $(BUILD_FLAGS)
+
+image-base:
+	images/base.sh | $(or $(ENGINE),podman) import - levelseq-base:bookworm
 
 clean:
-	rm -rf .venv .venv-peers .venv-peers-models wheelhouse workspace
+	rm -rf .venv .azurite .venv-mlflow .venv-peers .venv-peers-models wheelhouse workspace
 
 .venv/bin/python:
 	$(PYTHON) -m venv .venv || { rm -rf .venv; echo "python's venv is missing: on Debian, apt-get install python3-venv"; exit 1; }
@@ -69,6 +94,11 @@ clean:
 .venv-peers/ready: tests/benchmarks/peers.txt
 	$(PYTHON) -m venv .venv-peers
 	.venv-peers/bin/python -m pip install --quiet --disable-pip-version-check -r $<
+	touch $@
+
+.venv-mlflow/ready: tests/recalibrate/mlflow_server.txt
+	$(PYTHON) -m venv .venv-mlflow
+	.venv-mlflow/bin/python -m pip install --quiet --disable-pip-version-check -r $<
 	touch $@
 
 .venv-peers-models/ready: tests/benchmarks/model_peers.txt

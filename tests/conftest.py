@@ -12,7 +12,7 @@ import boto3
 import pytest
 from moto.server import ThreadedMotoServer
 
-from levelseq.store import address
+from levelseq.store.connect import forget_connections
 
 
 @pytest.fixture(scope="session")
@@ -40,10 +40,10 @@ def s3_bucket() -> Iterator[str]:
     with pytest.MonkeyPatch.context() as patch:
         for name, value in environment.items():
             patch.setenv(name, value)
-        _forget()
+        forget_connections()
         boto3.client("s3").create_bucket(Bucket="levelseq-tests")
         yield "s3://levelseq-tests"
-    _forget()
+    forget_connections()
     server.stop()
 
 
@@ -56,10 +56,4 @@ def s3(s3_bucket: str) -> str:
 @pytest.fixture
 def forget_aws() -> Callable[[], None]:
     """To be called when a test has changed the environment that boto3 reads."""
-    return _forget
-
-
-def _forget() -> None:
-    """Stores and sessions were made for another environment."""
-    address._session.cache_clear()
-    address._s3.cache_clear()
+    return forget_connections

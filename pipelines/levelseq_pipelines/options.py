@@ -128,7 +128,7 @@ def absolute(address: str) -> str:
     scheme, rest = split_scheme(address)
     if scheme == "memory":
         raise BadOption(
-            "memory:// is gone when the command ends", where=address, do="use a path or s3://"
+            "memory:// is gone when the command ends", where=address, do="use a path or a bucket"
         )
     bare = address and scheme == "file" and "://" not in address
     return os.path.abspath(rest) if bare else address

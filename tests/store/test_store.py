@@ -1,4 +1,4 @@
-"""The same promises from every store: local files, memory, and S3 as moto serves it."""
+"""The same promises from every store: local files, memory, S3 (moto), Google's, Azure (Azurite)."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from levelseq.errors import BadAddress, BadInput, BadOption, Conflict, LevelseqE
 from levelseq.store import Store, absolute, join, open_store, parent, read_bytes, read_json
 
 
-@pytest.fixture(params=["file", "memory", "s3"])
+@pytest.fixture(params=["file", "memory", "s3", "gs", "az"])
 def place(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """An address of each kind, with nothing there."""
-    if request.param == "s3":
-        return str(request.getfixturevalue("s3"))
+    if request.param in ("s3", "gs", "az"):
+        return str(request.getfixturevalue(request.param))
     return str(tmp_path / "w") if request.param == "file" else f"memory://{uuid.uuid4().hex}"
 
 
@@ -180,7 +180,9 @@ def test_a_local_put_leaves_no_parts(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["x"]
 
 
-@pytest.mark.parametrize("address", ["gs://b/x", "http://h/x", "s3://", "memory://"])
+@pytest.mark.parametrize(
+    "address", ["http://h/x", "gcs://b/x", "s3://", "gs://", "az://", "memory://"]
+)
 def test_an_address_that_names_no_store_is_refused(address: str, s3_bucket: str) -> None:
     with pytest.raises(BadOption) as caught:
         open_store(address)

@@ -9,7 +9,8 @@ from levelseq.store.address import (
     read_json,
     split_scheme,
 )
-from levelseq.store.objects import Store, Versioned
+from levelseq.store.backend import Versioned
+from levelseq.store.objects import Store
 
 __all__ = [
     "Store",

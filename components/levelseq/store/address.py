@@ -1,20 +1,17 @@
-"""Addresses: bare path, `file://`, `s3://`, `memory://`. The scheme chooses the store."""
+"""Addresses: bare path, `file://`, `s3://`, `gs://`, `az://`, `memory://`; the scheme chooses."""
 
 from __future__ import annotations
 
 import json
-import os
 import re
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
-import boto3
-import obstore.store
-
 from levelseq.errors import BadAddress, BadOption
+from levelseq.store.connect import BUCKETS
 from levelseq.store.objects import Store
+from levelseq.store.obstores import Folder
 
 __all__ = ["absolute", "join", "open_store", "parent", "read_bytes", "read_json", "split_scheme"]
 
@@ -53,66 +50,26 @@ def open_store(address: str) -> Store:
     """The store rooted at an address; nothing is created or asked for yet.
 
     Args:
-        address: a bare path, `file://`, `s3://bucket/prefix` or `memory://name`. S3 takes its
-            credentials, region and endpoint as boto3 does (`AWS_ENDPOINT_URL` for other servers).
+        address: a bare path, `file://`, `s3://bucket/prefix`, `gs://bucket/prefix`,
+            `az://container/prefix` or `memory://name`. `connect.py` says where each takes its
+            credentials from, `encryption.py` which key its server encrypts with.
 
     Raises:
         BadOption: the scheme is not one that levelseq reads, or there are no credentials.
     """
     scheme, rest = split_scheme(address)
     if scheme == "file":
-        folder = Path(unquote(rest) if "://" in address else rest).absolute()
-        return Store(address, lambda sub: obstore.store.LocalStore(folder / sub), folder)
+        return Store(address, Folder(Path(unquote(rest) if "://" in address else rest).absolute()))
+    if scheme not in BUCKETS:
+        raise BadOption(
+            f"{scheme}:// is not an address that levelseq reads",
+            where=address,
+            do="use a path, file://, s3://, gs:// or az://",
+        )
     bucket, _, prefix = rest.strip("/").partition("/")
     if not bucket:
         raise BadOption("names no bucket", where=address)
-    if scheme == "memory":
-        return Store(address, lambda sub: _memory(bucket), prefix=prefix)
-    if scheme == "s3":
-        endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL", "")
-        _credentials(bucket)
-        return Store(address, lambda sub: _s3(bucket, f"{prefix}/{sub}".strip("/"), endpoint))
-    raise BadOption(
-        f"{scheme}:// is not an address that levelseq reads",
-        where=address,
-        do="use a path, file:// or s3://",
-    )
-
-
-@lru_cache(maxsize=64)
-def _memory(name: str) -> obstore.store.MemoryStore:
-    return obstore.store.MemoryStore()
-
-
-@lru_cache(maxsize=8)
-def _session() -> boto3.Session:
-    return boto3.Session()
-
-
-def _credentials(bucket: str) -> None:
-    if _session().get_credentials() is None:
-        raise BadOption(
-            "no AWS credentials found",
-            where=f"s3://{bucket}",
-            do="set AWS_PROFILE, AWS_ACCESS_KEY_ID or the pod's role",
-        )
-
-
-@lru_cache(maxsize=256)
-def _s3(bucket: str, prefix: str, endpoint: str) -> obstore.store.S3Store:
-    from obstore.auth.boto3 import Boto3CredentialProvider
-
-    options: dict[str, Any] = {"region": _session().region_name or "us-east-1"}
-    if endpoint:
-        options |= {"endpoint": endpoint, "virtual_hosted_style_request": False}
-    return obstore.store.S3Store(
-        bucket,
-        prefix=prefix or None,
-        credential_provider=Boto3CredentialProvider(_session()),
-        client_options={"allow_http": endpoint.startswith("http://")},
-        retry_config={"max_retries": 4},
-        **options,
-    )
+    return Store(address, BUCKETS[scheme](bucket, prefix))
 
 
 def read_bytes(address: str) -> bytes:

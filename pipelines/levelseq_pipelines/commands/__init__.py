@@ -3,7 +3,7 @@
 from levelseq_pipelines.commands.command import Command
 from levelseq_pipelines.commands.files import EXPORT, SIMULATE
 from levelseq_pipelines.commands.history import BASELINES, MODELS
-from levelseq_pipelines.commands.kubeflow import COMPILE, SUBMIT
+from levelseq_pipelines.commands.kubeflow import COMPILE
 from levelseq_pipelines.commands.run import RUN
 from levelseq_pipelines.commands.steps import (
     INGEST,
@@ -13,6 +13,7 @@ from levelseq_pipelines.commands.steps import (
     TRAIN,
     VALIDATE,
 )
+from levelseq_pipelines.commands.submit import SUBMIT
 
 __all__ = ["GROUPS", "Command"]
 
@@ -21,5 +22,5 @@ GROUPS: dict[str, tuple[Command, ...]] = {
     "step by step": (PLAN, INGEST, NORMALIZE, TRAIN, VALIDATE, RECALIBRATE),
     "files in, files out": (SIMULATE, EXPORT),
     "history": (MODELS, BASELINES),
-    "Kubeflow Pipelines": (COMPILE, SUBMIT),
+    "in a cluster, at a batch service": (COMPILE, SUBMIT),
 }

@@ -1,4 +1,4 @@
-"""`levelseq compile` and `levelseq submit`: the same pipelines in a cluster."""
+"""`levelseq compile`: the pipelines as a cluster takes them."""
 
 from __future__ import annotations
 
@@ -6,10 +6,8 @@ import argparse
 from pathlib import Path
 
 from levelseq_pipelines.commands.command import Command
-from levelseq_pipelines.commands.study import add_study, study_options
-from levelseq_pipelines.options import add_name, add_workspace
 
-__all__ = ["COMPILE", "SUBMIT"]
+__all__ = ["COMPILE"]
 
 
 def _compile_options(parser: argparse.ArgumentParser) -> None:
@@ -24,40 +22,4 @@ def _compile(args: argparse.Namespace) -> str:
     return "\n".join(str(file) for file in compile_all(Path(args.out)))
 
 
-def _submit_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--host", required=True, metavar="URL", help="the Kubeflow Pipelines API server"
-    )
-    parser.add_argument(
-        "--namespace",
-        default=None,
-        metavar="NAME",
-        help="the profile's namespace, if there are any",
-    )
-    parser.add_argument(
-        "--experiment", default="levelseq", metavar="NAME", help="where the run is listed"
-    )
-    parser.add_argument(
-        "--service-account", default=None, metavar="NAME", help="the account that the pods run as"
-    )
-    add_workspace(parser)
-    add_name(parser)
-    add_study(parser, required=True)
-
-
-def _submit(args: argparse.Namespace) -> str:
-    from levelseq_pipelines.submit import submit
-
-    arguments = {"deposits": args.deposits, "workspace": args.workspace, "name": args.name}
-    return submit(
-        args.pipeline,
-        arguments | study_options(args),
-        host=args.host,
-        namespace=args.namespace,
-        experiment=args.experiment,
-        service_account=args.service_account,
-    )
-
-
 COMPILE = Command("compile", "write the pipelines' YAML", _compile_options, _compile)
-SUBMIT = Command("submit", "start a pipeline in a cluster", _submit_options, _submit)

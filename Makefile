@@ -1,11 +1,14 @@
-# `make run`: a simulated study from deposits to verdict. `make test`: the tests.
+# `make run`: a simulated study from deposits to verdict. `make test`: the tests. `make images`: see
+# images/README.md.
 PYTHON ?= python3
 BIN := .venv/bin
 BASE ?= python:3.11-slim-bookworm
-IMAGE ?= levelseq/levelseq-cpu:0.1.0
+FLAVOURS ?= cpu
+VERSION ?= 0.1.0
+EXTRAS ?= validate
 INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e
 
-.PHONY: run test test-slow lint compile docs image clean bench-default bench-drift bench-passes bench-real bench-kill \
+.PHONY: run test test-slow test-containers lint compile docs images image-base clean bench-spot bench-default bench-drift bench-passes bench-real bench-kill \
 	bench-ablation bench-classical bench-confidence bench-controls bench-drift-rate bench-integration bench-nested bench-ordered \
 	bench-scale bench-train bench-truth
 
@@ -17,6 +20,9 @@ test: .venv/test
 
 test-slow: .venv/test
 	$(BIN)/python -m pytest -m slow
+
+test-containers: .venv/test
+	PIP_FLAGS='$(PIP_FLAGS)' BUILD_FLAGS='$(BUILD_FLAGS)' $(BIN)/python -m pytest -m containers -rs tests/containers
 
 lint: .venv/test
 	$(BIN)/ruff check .
@@ -43,10 +49,17 @@ bench-drift-rate: .venv/test
 bench-kill: .venv/test
 	$(BIN)/python -m pytest -m slow -s tests/faults
 
-image: .venv/run
-	rm -rf wheelhouse
-	$(BIN)/python -m pip wheel --quiet -c constraints.txt -w wheelhouse '.[validate]'
-	docker build -f images/Dockerfile.cpu --build-arg BASE=$(BASE) -t $(IMAGE) .
+bench-spot: .venv/test
+	PIP_FLAGS='$(PIP_FLAGS)' BUILD_FLAGS='$(BUILD_FLAGS)' $(BIN)/python -m pytest -m containers -rs -s tests/containers/test_spot.py
+
+images: $(FLAVOURS:%=image-%)
+
+image-cpu image-cuda: image-%: | .venv/bin/python
+	$(BIN)/python images/wheelhouse.py $* --extras '$(EXTRAS)' --pip-flags='$(PIP_FLAGS)'
+	$(BIN)/python images/build.py $* --base $(BASE) --tag levelseq/levelseq-$*:$(VERSION) $(if $(RELEASE),--release) $(BUILD_FLAGS)
+
+image-base:
+	images/base.sh | $(or $(ENGINE),podman) import - levelseq-base:bookworm
 
 clean:
 	rm -rf .venv .venv-peers .venv-peers-models wheelhouse workspace

@@ -1,6 +1,7 @@
 """Build one image from its wheelhouse with podman, docker or buildah, and tell its size.
 
     python images/build.py cpu --base IMAGE --tag levelseq/levelseq-cpu:0.1.0 [flags of `build`]
+    python images/build.py cpu --tag levelseq/levelseq-cpu:0.1.0 --size
 
 The build has no network. With --release the base must be pinned by digest and the tree committed.
 """
@@ -26,32 +27,43 @@ def main() -> None:
     """Build, as the command line says."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("flavour", choices=("cpu", "cuda"))
-    parser.add_argument("--base", required=True, help="image with Python; name@sha256:… in releases")
+    parser.add_argument("--base", default="", help="image with Python; by digest in releases")
     parser.add_argument("--tag", required=True)
     parser.add_argument("--release", action="store_true")
-    parser.add_argument("--engine", default="", help="podman, docker or buildah; the first that works")
+    parser.add_argument("--size", action="store_true", help="tell the size of what was built")
+    parser.add_argument("--engine", default="", help="podman, docker or buildah")
     args, flags = parser.parse_known_args()
-    if args.release:
-        check_release(args.base, git("status", "--porcelain"))
     engine = args.engine or working_engine()
-    started = time.monotonic()
-    command = [engine, "build", *build_flags(args.flavour, args.base, args.tag), *flags, str(ROOT)]
-    if subprocess.run(command).returncode:
-        raise SystemExit(f"images: {engine} could not build the image; see above")
-    print(f"{args.tag}: built in {time.monotonic() - started:.0f} s by {engine}")
+    if not args.size:
+        check_base(args.base, args.release)
+        build([engine, "build", *build_flags(args.flavour, args.base, args.tag), *flags, str(ROOT)])
     show_size(engine, args.tag)
 
 
-def check_release(base: str, uncommitted: str) -> None:
-    """What a release stands on must be found again: a base by digest, a committed tree.
+def build(command: list[str]) -> None:
+    """Run the engine and tell how long it took.
+
+    Raises:
+        SystemExit: it failed; it has said why.
+    """
+    started = time.monotonic()
+    if subprocess.run(command).returncode:
+        raise SystemExit(f"images: {command[0]} could not build the image; see above")
+    print(f"built in {time.monotonic() - started:.0f} s by {command[0]}")
+
+
+def check_base(base: str, release: bool) -> None:
+    """A build has a base; what a release stands on can be found again: base and tree.
 
     Raises:
         SystemExit: it is not so.
     """
-    if not re.search(r"@sha256:[0-9a-f]{64}$", base):
+    if not base:
+        raise SystemExit("images: name an image with Python as --base")
+    if release and not re.search(r"@sha256:[0-9a-f]{64}$", base):
         raise SystemExit(f"images: a release needs its base by digest, name@sha256:…, not {base!r}")
-    if uncommitted:
-        raise SystemExit("images: a release is built from a committed tree; git status lists changes")
+    if release and git("status", "--porcelain"):
+        raise SystemExit("images: a release is built from a committed tree; see git status")
 
 
 def working_engine() -> str:
@@ -62,7 +74,8 @@ def working_engine() -> str:
     """
     for engine in ENGINES:
         # The docker client alone also answers, with an error.
-        if shutil.which(engine) and not subprocess.run([engine, "info"], capture_output=True).returncode:
+        asked = [engine, "info"]
+        if shutil.which(engine) and not subprocess.run(asked, capture_output=True).returncode:
             return engine
     raise SystemExit("images: neither podman nor docker nor buildah works here")
 

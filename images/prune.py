@@ -7,7 +7,6 @@ package managers, shells for people and setuid programs go.
 from __future__ import annotations
 
 import shutil
-import sys
 from pathlib import Path
 
 KEPT = {"sh", "dash", "mktemp", "env", "ldconfig"}
@@ -41,8 +40,6 @@ CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
 
 def main() -> None:
     """Check the base, then take away and add the user."""
-    if sys.version_info < (3, 11):
-        raise SystemExit(f"BASE has Python {sys.version.split()[0]}: levelseq needs 3.11 or later")
     if not CERTIFICATES.exists():
         raise SystemExit(f"BASE has no {CERTIFICATES}: install ca-certificates in it")
     for pattern in UNUSED:

@@ -1,6 +1,6 @@
 """The image's list of parts, in CycloneDX 1.6: Python's packages and the base's Debian packages.
 
-    python sbom.py NAME FILE        inside the build, by a Python that has cyclonedx-bom
+python sbom.py NAME FILE        inside the build, by a Python that has cyclonedx-bom
 """
 
 from __future__ import annotations
@@ -57,9 +57,8 @@ def debian_parts(status: str) -> list[dict[str, Any]]:
     """The packages of the base as its package manager recorded them."""
     parts = []
     for record in status.split("\n\n"):
-        fields = dict(
-            line.split(": ", 1) for line in record.splitlines() if ": " in line[:40] and line[0] != " "
-        )
+        lines = [line for line in record.splitlines() if not line.startswith(" ")]
+        fields = dict(line.partition(": ")[::2] for line in lines)
         if fields.get("Status", "").endswith(" installed"):
             name, version = fields["Package"], fields["Version"]
             arch = {"arch": fields["Architecture"]}

@@ -41,11 +41,11 @@ def main() -> None:
 def requirements(extras: list[str]) -> list[str]:
     """What the package and its extras ask for, as `pyproject.toml` says."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    optional = project["optional-dependencies"]
-    unknown = sorted(set(filter(None, extras)) - optional.keys())
+    optional, asked = project["optional-dependencies"], list(filter(None, extras))
+    unknown = sorted(set(asked) - optional.keys())
     if unknown:
         raise SystemExit(f"wheelhouse: no extra {unknown[0]!r}; there are {', '.join(optional)}")
-    return project["dependencies"] + [one for extra in filter(None, extras) for one in optional[extra]]
+    return project["dependencies"] + [one for extra in asked for one in optional[extra]]
 
 
 def fill(folder: Path, asked: list[str], flags: list[str]) -> None:

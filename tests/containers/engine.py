@@ -17,6 +17,9 @@ RESTRICTED = (
     *("--cap-drop=all", "--security-opt=no-new-privileges"),
 )
 
+# Open files and processes of one task.
+ENOUGH = 4096
+
 
 @dataclass(frozen=True)
 class Engine:
@@ -73,11 +76,15 @@ def able_to_run(engine: Engine, image: str, scratch: Path) -> tuple[Engine | Non
 
 
 def confined_settings() -> str:
-    """`containers.conf`: the limits of this process, and runc where it is installed."""
-    limits = {
-        name: resource.getrlimit(number)[1]
+    """`containers.conf`: limits within this process's own, and runc where it is installed."""
+    limits = [
+        f'"{name}={least}:{least}"'
         for name, number in (("nofile", resource.RLIMIT_NOFILE), ("nproc", resource.RLIMIT_NPROC))
-    }
-    pairs = [f'"{name}={n}:{n}"' for name, n in limits.items() if n != resource.RLIM_INFINITY]
+        for least in [_within(resource.getrlimit(number)[1])]
+    ]
     runtime = '[engine]\nruntime = "runc"\n' if shutil.which("runc") else ""
-    return f"[containers]\ndefault_ulimits = [{', '.join(pairs)}]\n{runtime}"
+    return f"[containers]\ndefault_ulimits = [{', '.join(limits)}]\n{runtime}"
+
+
+def _within(limit: int) -> int:
+    return ENOUGH if limit == resource.RLIM_INFINITY else min(limit, ENOUGH)

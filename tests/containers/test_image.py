@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -93,15 +94,17 @@ def test_the_list_of_parts_names_what_is_installed(engine, image):
     parts = json.loads(python(engine, image, f"print(open({SBOM!r}).read())"))
     assert (parts["bomFormat"], parts["specVersion"]) == ("CycloneDX", "1.6")
     assert parts["metadata"]["component"]["name"] == "levelseq-cpu"
-    listed = {part["purl"].split("@")[0].split("/", 1)[1] for part in parts["components"]}
-    code = """
-import importlib.metadata as m, re
-print(*(re.sub("[-_.]+", "-", d.metadata["Name"]).lower() for d in m.distributions()))
-"""
-    installed = set(python(engine, image, code).split())
+    listed = {normal(part["name"]) for part in parts["components"]}
+    code = "import importlib.metadata as m; print(*(d.name for d in m.distributions()))"
+    installed = {normal(name) for name in python(engine, image, code).split()}
     assert len(installed) > 80
-    assert installed - {name.lower() for name in listed} == set()
-    assert "debian/libc6" in listed
+    assert installed - listed == set()
+    assert any(part.get("purl", "").startswith("pkg:deb/debian/") for part in parts["components"])
+
+
+def normal(name: str) -> str:
+    """The name of a package as indexes compare it."""
+    return re.sub("[-_.]+", "-", name).lower()
 
 
 def test_a_change_of_code_leaves_all_layers_but_the_last(engine, image, base, tmp_path):

@@ -21,7 +21,7 @@ DPKG_STATUS = Path("/var/lib/dpkg/status")
 
 def main() -> None:
     """Write the list, checked against CycloneDX's schema."""
-    name, target = sys.argv[1:]
+    name, target = sys.argv[1], Path(sys.argv[2])
     document = python_parts()
     version = next(part["version"] for part in document["components"] if part["name"] == "levelseq")
     document["metadata"]["component"] = {
@@ -36,7 +36,8 @@ def main() -> None:
     wrong = JsonStrictValidator(SchemaVersion.V1_6).validate_str(text)
     if wrong:
         raise SystemExit(f"sbom: not CycloneDX 1.6: {wrong}")
-    Path(target).write_text(text, encoding="utf-8")
+    target.parent.mkdir(parents=True)
+    target.write_text(text, encoding="utf-8")
 
 
 def python_parts() -> dict[str, Any]:

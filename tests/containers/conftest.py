@@ -59,8 +59,10 @@ def engine(base: tuple[Engine, str]) -> Engine:
 
 @pytest.fixture(scope="session")
 def image(base: tuple[Engine, str]) -> str:
-    """The CPU image as `make images` builds it, under the name that the engine gives it."""
+    """IMAGE, or the CPU image as `make images` builds it, under the engine's name for it."""
     engine, image = base
+    if os.environ.get("IMAGE"):
+        return os.environ["IMAGE"]
     flags = shlex.split(os.environ.get("BUILD_FLAGS", ""))
     pip_flags = f"--pip-flags={os.environ.get('PIP_FLAGS', '')}"
     build(IMAGES / "wheelhouse.py", "cpu", pip_flags)

@@ -52,6 +52,8 @@ def docker_api(engine: Engine, tmp_path: Path) -> Iterator[None]:
 @pytest.fixture
 def in_containers(docker_api: None, s3: str, tmp_path: Path) -> Iterator[None]:
     """kfp's runner: tasks under the strictest policy, with the object store's address."""
+    # Tasks are not root, and write into folders that this process makes.
+    before = os.umask(0)
     local.init(
         local.DockerRunner(
             network_mode="host",
@@ -64,9 +66,6 @@ def in_containers(docker_api: None, s3: str, tmp_path: Path) -> Iterator[None]:
         pipeline_root=str(tmp_path / "root"),
         workspace_root=str(tmp_path / "workspace"),
     )
-    # Tasks are not root, and write into folders that this process makes.
-    before = os.umask(0)
-    tmp_path.chmod(0o755)
     yield
     os.umask(before)
 

@@ -21,8 +21,10 @@ from levelseq.store import join, open_store, read_json
 pytestmark = pytest.mark.containers
 COMPILED = Path(__file__).parents[2] / "pipelines" / "compiled"
 COLUMNS = {"batch": "site>lab", "label": "cell_type", "condition": "condition", "donor": "donor"}
-# Enough cells for a network: the training task trains.
-STUDY = SimulateParams(cells=400, genes=400, types=3, tree="site=2,lab=2", condition_genes=40)
+# Levelled the classical way in seconds; test_spot.py trains a network.
+STUDY = SimulateParams(
+    cells=196, genes=1000, types=3, tree="site=2,lab=2", batch_sd=0.5, condition_genes=40
+)
 AWS = ("AWS_ENDPOINT_URL", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_DEFAULT_REGION")
 
 
@@ -52,8 +54,11 @@ def docker_api(engine: Engine, tmp_path: Path) -> Iterator[None]:
 @pytest.fixture
 def in_containers(docker_api: None, s3: str, tmp_path: Path) -> Iterator[None]:
     """kfp's runner: tasks under the strictest policy, with the object store's address."""
-    # Tasks are not root, and write into folders that this process makes.
+    # Tasks are not root: what this process makes for them anyone may write into.
     before = os.umask(0)
+    root, workspace = tmp_path / "root", tmp_path / "workspace"
+    for folder in (root, workspace):
+        folder.mkdir()
     local.init(
         local.DockerRunner(
             network_mode="host",
@@ -63,8 +68,8 @@ def in_containers(docker_api: None, s3: str, tmp_path: Path) -> Iterator[None]:
             security_opt=["no-new-privileges"],
             environment={name: os.environ[name] for name in AWS} | {"OMP_NUM_THREADS": "1"},
         ),
-        pipeline_root=str(tmp_path / "root"),
-        workspace_root=str(tmp_path / "workspace"),
+        pipeline_root=str(root),
+        workspace_root=str(workspace),
     )
     yield
     os.umask(before)
@@ -94,8 +99,6 @@ def test_a_study_goes_from_deposits_to_a_champion_in_containers(
     champion = Registry(workspace, "study").champion()
     assert champion["run"] == "r1"
     assert champion["model"] == verdict["model"]
-    model = read_json(join(workspace, "models", champion["model"], "model.json"))
-    assert model["class"] == "HierarchicalVAE"
     store = open_store(workspace)
     assert b"<html" in store.get("runs/r1/report.html")
     assert not [path for path in store.list() if path.startswith("checkpoints/")]

@@ -19,7 +19,7 @@ from levelseq.store import join, open_store
 pytestmark = pytest.mark.containers
 KILLS = 10
 STUDY = SimulateParams(cells=1500, genes=600, types=4, tree="site=2,lab=2", condition_genes=40)
-STEPS = 6000
+STEPS = 3000
 AWS = ("AWS_ENDPOINT_URL", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_DEFAULT_REGION")
 
 

@@ -18,8 +18,8 @@ from levelseq.store import join, open_store
 
 pytestmark = pytest.mark.containers
 KILLS = 10
-STUDY = SimulateParams(cells=1500, genes=600, types=4, tree="site=2,lab=2", condition_genes=40)
-STEPS = 3000
+STUDY = SimulateParams(cells=800, genes=400, types=4, tree="site=2,lab=2", condition_genes=40)
+STEPS = 2000
 AWS = ("AWS_ENDPOINT_URL", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_DEFAULT_REGION")
 
 
@@ -42,7 +42,7 @@ class Task:
         """The step that the last start went on from; None when it did not come so far."""
         for line in self.log.read_text(encoding="utf-8").splitlines():
             if line.startswith("{") and (told := json.loads(line)).get("message") == RESUMED:
-                return int(told["step"])
+                return int(told["steps"])
         return None
 
     def saved_step(self) -> int:

@@ -60,7 +60,7 @@ class StoreCheckpoints:
         network.load_state_dict(_below(tensors, "network."))
         progress.best_weights = _below(tensors, "best.")
         optimizer.load_state(_below(tensors, "adam."))
-        stage("train", "goes on from a checkpoint", step=progress.step)
+        stage("train", "goes on from a checkpoint", steps=progress.step)
         return progress
 
     def remove(self) -> None:

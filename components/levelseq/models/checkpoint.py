@@ -13,6 +13,7 @@ from levelseq.models.flat_adam import FlatAdam
 from levelseq.models.networks import ConditionalVAE
 from levelseq.models.processes import Processes
 from levelseq.models.training import Checkpoints, Progress
+from levelseq.progress import stage
 from levelseq.store import Store
 
 __all__ = ["SharedCheckpoints", "StoreCheckpoints"]
@@ -59,6 +60,7 @@ class StoreCheckpoints:
         network.load_state_dict(_below(tensors, "network."))
         progress.best_weights = _below(tensors, "best.")
         optimizer.load_state(_below(tensors, "adam."))
+        stage("train", "goes on from a checkpoint", steps=progress.step)
         return progress
 
     def remove(self) -> None:

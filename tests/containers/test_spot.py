@@ -1,0 +1,148 @@
+"""A spot node that goes away: SIGKILL at random moments, ten times in one run of `train`."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import subprocess
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from engine import RESTRICTED, Engine
+
+from levelseq.simulate import SimulateParams, study
+from levelseq.store import join, open_store
+
+pytestmark = pytest.mark.containers
+KILLS = 10
+STUDY = SimulateParams(cells=800, genes=400, types=4, tree="site=2,lab=2", condition_genes=40)
+STEPS = 2000
+AWS = ("AWS_ENDPOINT_URL", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_DEFAULT_REGION")
+
+
+@dataclass(frozen=True)
+class Task:
+    """`levelseq train` in a container that may be started again and again."""
+
+    engine: Engine
+    image: str
+    words: tuple[str, ...]
+    workspace: str
+    log: Path
+
+    def start(self, name: str) -> subprocess.Popen[bytes]:
+        given = [f"--env={key}={os.environ[key]}" for key in AWS] + ["--env=OMP_NUM_THREADS=1"]
+        flags = ("run", f"--name={name}", *RESTRICTED, *given)
+        return self.engine.start(*flags, self.image, "levelseq", *self.words, log=self.log)
+
+    def resumed_at(self) -> int | None:
+        """The step that the last start went on from; None when it did not come so far."""
+        for line in self.log.read_text(encoding="utf-8").splitlines():
+            if line.startswith("{") and (told := json.loads(line)).get("message") == RESUMED:
+                return int(told["steps"])
+        return None
+
+    def saved_step(self) -> int:
+        """The newest whole checkpoint's step; 0 without one."""
+        paths = open_store(join(self.workspace, "checkpoints")).list()
+        return max((int(p.split("/")[1]) for p in paths if p.endswith("progress.json")), default=0)
+
+
+RESUMED = "goes on from a checkpoint"
+
+
+@dataclass(frozen=True)
+class Killed:
+    """One kill: when, which step the killed start had gone on from, and what it left."""
+
+    seconds: float
+    resumed: int | None
+    saved: int
+
+
+@pytest.fixture
+def task(engine: Engine, image: str, s3: str, tmp_path: Path) -> Task:
+    """A training of about a minute, whose inputs are in the store."""
+    workspace = join(s3, "w")
+    sheet = study.write(STUDY, join(s3, "deposits"))
+    words = ("ingest", "--deposits", sheet, "--workspace", workspace, "--batch", "site>lab")
+    cohort = _written(engine, image, *words)
+    words = ("normalize", "--cohort", cohort, "--workspace", workspace, "--method", "log1p_cpm")
+    normalized = _written(engine, image, *words)
+    words = (
+        *("train", "--cohort", cohort, "--normalized", normalized, "--workspace", workspace),
+        *("--steps", str(STEPS), "--patience", str(STEPS), "--checkpoint-seconds", "0.5"),
+    )
+    return Task(engine, image, words, workspace, tmp_path / "train.log")
+
+
+def _written(engine: Engine, image: str, *words: str) -> str:
+    given = [f"--env={key}={os.environ[key]}" for key in AWS]
+    done = engine("run", *RESTRICTED, *given, image, "levelseq", *words)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.splitlines()[-1].rpartition("/")[0]
+
+
+def uninterrupted(task: Task) -> tuple[float, float]:
+    """Train to the end: the seconds until the first checkpoint, and until the model."""
+    started, first = time.monotonic(), 0.0
+    process = task.start("levelseq-spot-whole")
+    while process.poll() is None:
+        time.sleep(0.2)
+        if not first and task.saved_step():
+            first = time.monotonic() - started
+    assert process.returncode == 0, task.log.read_text()
+    assert first, "the training ended before its first checkpoint"
+    return first, time.monotonic() - started
+
+
+def killed(task: Task, number: int, seconds: float) -> Killed:
+    """Start the container and kill it without a word after so many seconds."""
+    name = f"levelseq-spot-{number}"
+    process = task.start(name)
+    time.sleep(seconds)
+    assert process.poll() is None, "the training ended before it was killed"
+    assert task.engine("kill", "--signal=KILL", name).returncode == 0, task.log.read_text()
+    assert process.wait(timeout=60) == 137
+    return Killed(seconds, task.resumed_at(), task.saved_step())
+
+
+def taken(workspace: str) -> dict[str, bytes]:
+    """The models' bytes, which are then removed."""
+    store = open_store(join(workspace, "models"))
+    content = {path: store.get(path) for path in store.list()}
+    store.delete_folder("")
+    return content
+
+
+def show(kills: list[Killed], last: int | None) -> None:
+    print(f"\n{'kill':>4}  {'after, s':>8}  {'resumed at step':>15}  {'left at step':>12}")
+    for number, kill in enumerate(kills, 1):
+        resumed = "not so far" if kill.resumed is None else str(kill.resumed)
+        print(f"{number:>4}  {kill.seconds:>8.1f}  {resumed:>15}  {kill.saved:>12}")
+    print(f"{'end':>4}  {'':>8}  {last or 0:>15}  {STEPS:>12}")
+
+
+def test_a_training_killed_ten_times_ends_with_the_bytes_of_one_left_alone(task: Task) -> None:
+    first, whole = uninterrupted(task)
+    reference = taken(task.workspace)
+    assert task.saved_step() == 0
+    # From before the first checkpoint to a twentieth of the training after it: ten fit in one run.
+    rng = random.Random(2026)
+    longest = first + (whole - first) / 20
+    kills = [killed(task, n, rng.uniform(0.5 * first, longest)) for n in range(1, KILLS + 1)]
+    process = task.start("levelseq-spot-end")
+    assert process.wait(timeout=600) == 0, task.log.read_text()
+    show(kills, task.resumed_at())
+    # Some fell before the first new checkpoint, some after it: both kinds were met.
+    steps = [kill.saved for kill in kills]
+    assert steps == sorted(steps)
+    assert len(set(steps) - {0}) >= 2
+    assert task.resumed_at() == steps[-1]
+    found = taken(task.workspace)
+    assert found.keys() == reference.keys()
+    assert [path for path in reference if found[path] != reference[path]] == []
+    assert task.saved_step() == 0

@@ -57,6 +57,7 @@ def run(
 
     Raises:
         BadAddress: there is no verdict.
+        BadInput: a donor of the cohort has withdrawn since.
     """
     folder, file = parent(verdict)
     store, registry = open_store(folder), Registry(workspace, name)
@@ -69,6 +70,7 @@ def run(
         if "first" in first:
             store.delete(SETTLED)
             return verdict
+        registry.refuse_withdrawn(first["cohort"])
         try:
             settled = _staged(store, registry, first, champion)
             if settled is None:

@@ -42,7 +42,7 @@ def change_record(workspace: str, name: str, number: int = 0) -> Json:
             f"there is no entry {number or 1} in a log of {count}", where=registry.address
         )
     entry = entries[(number or count) - 1]
-    verdict = _read(join(run_folder(workspace, entry["run"]), "verdict.json"))
+    verdict = _verdict(workspace, entry)
     return {
         "schema": SCHEMA,
         "name": name,
@@ -95,9 +95,7 @@ def _impact(workspace: str, entries: list[Entry], entry: Entry, verdict: Json) -
         "model_decision": verdict.get("model_decision"),
         "reasons": entry["reasons"],
         "before_on": cohort,
-        "anchors_moved": _read(join(workspace, "models", entry["model"], "metrics.json")).get(
-            "anchors_moved"
-        ),
+        "anchors_moved": _metrics(workspace, entry["model"]).get("anchors_moved"),
         "gates": [
             {
                 "name": gate["name"],
@@ -124,6 +122,17 @@ def _before(
         return {}, None
     found = _read(join(run_folder(workspace, earlier[-1]["run"]), "verdict.json"))
     return {gate["name"]: gate["value"] for gate in found.get("gates", [])}, found.get("cohort")
+
+
+def _verdict(workspace: str, entry: Entry) -> Json:
+    """The verdict that an entry rests on; a withdrawal rests on none."""
+    if entry["action"] == "withdraw":
+        return {}
+    return _read(join(run_folder(workspace, entry["run"]), "verdict.json"))
+
+
+def _metrics(workspace: str, model: str | None) -> Json:
+    return _read(join(workspace, "models", model, "metrics.json")) if model else {}
 
 
 def _manifest(workspace: str, model: str | None) -> Json:

@@ -13,6 +13,7 @@ from levelseq_pipelines.commands.steps import (
     TRAIN,
     VALIDATE,
 )
+from levelseq_pipelines.commands.withdraw import WITHDRAW
 
 __all__ = ["GROUPS", "Command"]
 
@@ -20,6 +21,6 @@ GROUPS: dict[str, tuple[Command, ...]] = {
     "the whole way, on this machine": (RUN,),
     "step by step": (PLAN, INGEST, NORMALIZE, TRAIN, VALIDATE, RECALIBRATE),
     "files in, files out": (SIMULATE, EXPORT),
-    "history": (MODELS, BASELINES),
+    "history": (MODELS, BASELINES, WITHDRAW),
     "Kubeflow Pipelines": (COMPILE, SUBMIT),
 }

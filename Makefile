@@ -5,7 +5,7 @@ BASE ?= python:3.11-slim-bookworm
 IMAGE ?= levelseq/levelseq-cpu:0.1.0
 INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e
 
-.PHONY: run test test-slow lint compile docs image clean bench-default bench-drift bench-passes bench-real bench-kill \
+.PHONY: run test test-sinks test-slow lint compile docs image clean bench-default bench-drift bench-passes bench-real bench-kill \
 	bench-ablation bench-classical bench-confidence bench-controls bench-drift-rate bench-integration bench-nested bench-ordered \
 	bench-scale bench-train bench-truth
 
@@ -17,6 +17,9 @@ test: .venv/test
 
 test-slow: .venv/test
 	$(BIN)/python -m pytest -m slow
+
+test-sinks: .venv/test .venv-mlflow/ready
+	$(BIN)/python -m pytest tests/recalibrate/test_sinks.py
 
 lint: .venv/test
 	$(BIN)/ruff check .
@@ -49,7 +52,7 @@ image: .venv/run
 	docker build -f images/Dockerfile.cpu --build-arg BASE=$(BASE) -t $(IMAGE) .
 
 clean:
-	rm -rf .venv .venv-peers .venv-peers-models wheelhouse workspace
+	rm -rf .venv .venv-mlflow .venv-peers .venv-peers-models wheelhouse workspace
 
 .venv/bin/python:
 	$(PYTHON) -m venv .venv || { rm -rf .venv; echo "python's venv is missing: on Debian, apt-get install python3-venv"; exit 1; }
@@ -61,6 +64,11 @@ clean:
 .venv/test: pyproject.toml constraints.txt | .venv/bin/python
 	$(INSTALL) '.[validate,test]'
 	touch .venv/run $@
+
+.venv-mlflow/ready: tests/recalibrate/mlflow_server.txt
+	$(PYTHON) -m venv .venv-mlflow
+	.venv-mlflow/bin/python -m pip install --quiet --disable-pip-version-check -r $<
+	touch $@
 
 .venv-peers/ready: tests/benchmarks/peers.txt
 	$(PYTHON) -m venv .venv-peers

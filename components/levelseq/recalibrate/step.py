@@ -21,6 +21,7 @@ from levelseq.recalibrate.decision import (
 )
 from levelseq.recalibrate.params import RecalibrateParams
 from levelseq.registry import MOVES, Baselines, Kind, Registry, alike
+from levelseq.registry.sinks import tell_decision
 from levelseq.store import Store, open_store, parent
 from levelseq.validate.pictures import Pictures
 from levelseq.validate.report import render, with_verdict
@@ -69,6 +70,7 @@ def run(
         champion = registry.reigning()
         if "first" in first:
             store.delete(SETTLED)
+            tell_decision(workspace, name, first["run"])
             return verdict
         registry.refuse_withdrawn(first["cohort"])
         try:

@@ -13,6 +13,7 @@ from levelseq.ingest.plan import without, write_plan
 from levelseq.progress import notice, stage
 from levelseq.registry import Registry, run_folder, run_id
 from levelseq.registry.log import registry_store
+from levelseq.registry.sinks import tell_champion
 from levelseq.store import join, open_store
 from levelseq.withdraw.held import Held, held_by
 from levelseq.withdraw.lineage import Derived, derived_from
@@ -69,6 +70,7 @@ def withdraw(donors: Iterable[str], workspace: str, name: str) -> str:
     store = open_store(run_folder(workspace, run))
     store.put("withdrawal.json", manifest_json(content))
     _tell(content)
+    tell_champion(workspace, name)
     return join(store.address, "withdrawal.json")
 
 

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 from levelseq.artifacts import Artifact, address_of, hand_on, picked, show
 from levelseq.cohort import manifest_json
+from levelseq.cost import metered
 from levelseq.errors import BadOption, LevelseqError
 from levelseq.store import join, open_store, read_json
 
@@ -45,15 +46,17 @@ class Planned(NamedTuple):
 
 
 @contextlib.contextmanager
-def reporting(workspace: str, run: str) -> Iterator[None]:
+def reporting(workspace: str, run: str, task: str = "") -> Iterator[None]:
     """Leave an error as `runs/<run>/error.json` and as the log's last line, and end with its code.
 
-    An error of an earlier try is taken away first. A bug passes through with its traceback.
+    An error of an earlier try is taken away first. A bug passes through with its traceback. What a
+    named task costs is left as `runs/<run>/cost/<task>.json`.
     """
     place = join(workspace, "runs", run)
     try:
         open_store(place).delete("error.json")
-        yield
+        with metered(workspace, run, task) if task else contextlib.nullcontext():
+            yield
     except LevelseqError as error:
         with contextlib.suppress(LevelseqError):
             open_store(place).put("error.json", manifest_json(error.as_json()))
@@ -110,7 +113,7 @@ def plan(plan: Artifact, deposits: list[str], workspace: str, run: str, **given:
     from levelseq.registry import run_id
 
     asked = run or run_id({"deposits": deposits, **given})
-    with reporting(workspace, asked):
+    with reporting(workspace, asked, "plan" if run else ""):
         planned = plan_run(deposits, workspace, **given)
         hand_on(plan, planned.plan, {"fingerprint": planned.fingerprint})
         return planned._replace(run=run or planned.run)
@@ -121,7 +124,7 @@ def ingest(plan: Artifact, cohort: Artifact, workspace: str, run: str, fingerpri
     from levelseq.cohort import open_cohort
     from levelseq.ingest import step
 
-    with reporting(workspace, run):
+    with reporting(workspace, run, "ingest"):
         address = step.run(address_of(plan), workspace)
         manifest = open_cohort(address).manifest
         hand_on(cohort, address, picked(manifest, "fingerprint", "n_obs", "n_vars"))
@@ -142,9 +145,9 @@ def normalize(
     from levelseq.normalize import step
     from levelseq.normalize.params import NormalizeParams
 
-    with reporting(workspace, run):
+    by = address_of(model) if model is not None else champion
+    with reporting(workspace, run, "map" if by else "normalize"):
         params = NormalizeParams.checked(**options)
-        by = address_of(model) if model is not None else champion
         address = step.run(params, address_of(cohort), workspace, by)
         facts = picked(open_normalized(address).manifest, "key", "method", "unit")
         hand_on(normalized, address, facts)
@@ -163,7 +166,7 @@ def train(
     from levelseq.train import step
     from levelseq.train.params import TrainParams
 
-    with reporting(workspace, run):
+    with reporting(workspace, run, "train"):
         params = TrainParams.checked(**options)
         address = step.run(params, address_of(cohort), address_of(normalized), workspace)
         hand_on(model, address, picked(read_json(join(address, "model.json")), "key", "class"))
@@ -187,7 +190,7 @@ def validate(
     from levelseq.validate import step
     from levelseq.validate.params import ValidateParams
 
-    with reporting(workspace, run):
+    with reporting(workspace, run, "validate"):
         params = ValidateParams.checked(**options)
         by = address_of(model) if model is not None else champion
         address = step.run(
@@ -211,7 +214,7 @@ def recalibrate(
     from levelseq.recalibrate import step
     from levelseq.recalibrate.params import RecalibrateParams
 
-    with reporting(workspace, run):
+    with reporting(workspace, run, "recalibrate"):
         params = RecalibrateParams.checked(**options)
         address = step.run(params, address_of(verdict), workspace, name)
         show(address, final, report, summary)
@@ -222,5 +225,5 @@ def enforce(verdict: str, workspace: str, run: str) -> None:
     """The `enforce` door: fails when the final verdict refuses the data."""
     from levelseq.recalibrate import enforce as enforcement
 
-    with reporting(workspace, run):
+    with reporting(workspace, run, "enforce"):
         enforcement.run(verdict)

@@ -22,13 +22,13 @@ import yaml
 from kfp import components, local
 
 from levelseq.cohort import manifest_json
+from levelseq.cost import Cost, Meter, costs_of, total
 from levelseq.doors import plan_run
 from levelseq.errors import BadAddress, LevelseqError, Refused, from_json
 from levelseq.progress import is_for_reading, relay, stage
 from levelseq.registry import run_folder
 from levelseq.store import join, open_store, read_json
 from levelseq_pipelines.compile import compiled_yaml
-from levelseq_pipelines.cost import Meter
 from levelseq_pipelines.pipelines import choices_of, study_of
 
 __all__ = ["Finished", "run_pipeline"]
@@ -72,6 +72,7 @@ def run_pipeline(
     arguments = {"deposits": deposits, "workspace": workspace, "name": name, "run": planned.run}
     record = _Record(pipeline, name, arguments | options)
     folder = open_store(run_folder(workspace, planned.run))
+    record.before = total(costs_of(folder))
     folder.delete("error.json")
     log, refusal = io.StringIO(), None
     try:
@@ -84,7 +85,7 @@ def run_pipeline(
         record.outcome, refusal = "refused", failure
     finally:
         folder.put("log.txt", log.getvalue().encode())
-        folder.put("run.json", manifest_json(record.as_json(planned.run)))
+        folder.put("run.json", manifest_json(record.as_json(planned.run, costs_of(folder))))
     return Finished(join(folder.address, "verdict.json"), refusal)
 
 
@@ -98,9 +99,11 @@ class _Record:
     outcome: str = "failed"
     started: float = field(default_factory=time.time)
     meter: Meter = field(default_factory=Meter)
+    before: Cost = field(default_factory=dict)
 
-    def as_json(self, run: str) -> dict[str, Any]:
-        """The content of `run.json`."""
+    def as_json(self, run: str, costs: dict[str, Cost]) -> dict[str, Any]:
+        """The content of `run.json`; `costs` are the tasks', of this and earlier starts."""
+        gpu_hours = total(costs).get("gpu_hours", 0) - self.before.get("gpu_hours", 0)
         return {
             "schema": "levelseq.run/1",
             "run": run,
@@ -110,7 +113,7 @@ class _Record:
             "outcome": self.outcome,
             "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(self.started)),
             "seconds": round(time.time() - self.started, 1),
-            "cost": self.meter.as_json(),
+            "cost": self.meter.as_json() | {"gpu_hours": round(gpu_hours, 6), "tasks": costs},
             "threads": os.environ[_THREADS[0]],
             "python": platform.python_version(),
             "versions": {name: importlib.metadata.version(name) for name in _VERSIONS},

@@ -1,6 +1,7 @@
 """Whole pipelines on this machine: the shipped YAML, the command, and S3 addresses."""
 
 import json
+import re
 from pathlib import Path
 
 import anndata as ad
@@ -46,6 +47,13 @@ def test_the_shipped_pipeline_takes_deposits_to_a_verdict_and_a_champion(levelle
     assert verdict["gates"]
     assert Registry(levelled, "study").champion()["run"] == "r1"
     assert "<html" in (Path(levelled) / "runs" / "r1" / "report.html").read_text()
+
+
+def test_the_report_says_what_each_task_has_cost(levelled):
+    page = (Path(levelled) / "runs" / "r1" / "report.html").read_text()
+    costs = page.partition('<h3 class="cost">')[2]
+    tasks = ["plan", "ingest", "normalize", "train", "map", "validate", "recalibrate", "all"]
+    assert re.findall(r'<th scope="row">(\w+)</th>', costs) == tasks
 
 
 def test_the_results_of_the_shipped_pipeline_export_as_one_anndata(levelled, tmp_path):
@@ -128,4 +136,5 @@ def contents(workspace):
     """Every object but those that carry times."""
     store = open_store(workspace)
     timed = ("run.json", "log.txt", "report.html")
-    return {path: store.get(path) for path in store.list() if not path.endswith(timed)}
+    lasting = [p for p in store.list() if not p.endswith(timed) and "/cost/" not in p]
+    return {path: store.get(path) for path in lasting}

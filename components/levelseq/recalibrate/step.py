@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from levelseq.cohort.keys import manifest_json
+from levelseq.cost import costs_of
 from levelseq.errors import BadAddress, Conflict
 from levelseq.progress import stage
 from levelseq.recalibrate.challenge import LADDER, Rung
@@ -24,7 +25,7 @@ from levelseq.registry import MOVES, Baselines, Kind, Registry, alike
 from levelseq.registry.sinks import tell_decision
 from levelseq.store import Store, open_store, parent
 from levelseq.validate.pictures import Pictures
-from levelseq.validate.report import render, with_verdict
+from levelseq.validate.report import render, with_cost, with_verdict
 
 __all__ = ["run"]
 
@@ -114,10 +115,11 @@ def _decided(
     if not own and not alike(past, kind, first["cohort"]):
         settlement = founded(settlement, str(kind))
     if pictures:
-        return _stage(store, settlement, render(settlement.verdict, pictures))
-    page = store.get_versioned(REPORT)
-    text = with_verdict(page.content.decode(), settlement.verdict) if page else ""
-    return _stage(store, settlement, text)
+        page = render(settlement.verdict, pictures)
+    else:
+        found = store.get_versioned(REPORT)
+        page = with_verdict(found.content.decode(), settlement.verdict) if found else ""
+    return _stage(store, settlement, with_cost(page, costs_of(store)))
 
 
 def _climbed(

@@ -5,12 +5,14 @@ import re
 from pathlib import Path
 
 import anndata as ad
+import jsonschema
 import pytest
 from kfp import components
 from small import COLUMNS, STUDY, as_options
 
 from levelseq.cohort import open_cohort
 from levelseq.registry import Registry
+from levelseq.schemas import KINDS, schema_text
 from levelseq.simulate import SimulateParams, study
 from levelseq.store import join, open_store, parent, read_json
 
@@ -47,6 +49,23 @@ def test_the_shipped_pipeline_takes_deposits_to_a_verdict_and_a_champion(levelle
     assert verdict["gates"]
     assert Registry(levelled, "study").champion()["run"] == "r1"
     assert "<html" in (Path(levelled) / "runs" / "r1" / "report.html").read_text()
+
+
+def test_every_manifest_fits_its_published_schema(levelled):
+    """By the schema that it names, or by its own name."""
+    found = set()
+    for path in Path(levelled).rglob("*.json"):
+        if any(part.endswith(".zarr") for part in path.parts):
+            continue
+        content = json.loads(path.read_bytes())
+        kind = content.get("schema", f"levelseq.{path.stem}/1").split(".")[1].split("/")[0]
+        if kind in KINDS:
+            schema = json.loads(schema_text(kind))
+            jsonschema.validate(content, schema, jsonschema.Draft202012Validator)
+            assert content.keys() <= schema["properties"].keys(), path
+            found.add(kind)
+    wanted = {"verdict", "cohort", "plan", "normalized", "model", "baseline", "log", "champion"}
+    assert found >= wanted | {"cost"}
 
 
 def test_the_report_says_what_each_task_has_cost(levelled):

@@ -1,32 +1,35 @@
 """What a run costs: time, processor and GPU hours, and bytes, task by task.
 
-Each door leaves `runs/<run>/cost/<task>.json`; a task that is tried again, or a run that is started
-again, adds to it. What a task that was killed has spent is told by nobody.
+Each door leaves `runs/<run>/cost/<task>.json`; a task that is tried again, another part of it, or a
+run that is started again, adds to it. What a task that was killed has spent is told by nobody.
 """
 
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import os
 import resource
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 from levelseq.cohort.keys import manifest_json
-from levelseq.errors import LevelseqError
+from levelseq.errors import Conflict, LevelseqError
 from levelseq.store import Store, join, open_store
 
-__all__ = ["FIGURES", "Cost", "Meter", "costs_of", "metered", "total"]
+__all__ = ["FIGURES", "Cost", "Meter", "costed", "costs_of", "metered", "total"]
 
 SCHEMA = "levelseq.cost/1"
 FIGURES = ("seconds", "cpu_hours", "gpu_hours", "bytes_read", "bytes_written")
 _IO = "/proc/self/io"
 
 Cost = dict[str, Any]
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
 @dataclass(frozen=True)
@@ -66,6 +69,23 @@ def metered(workspace: str, run: str, task: str) -> Iterator[None]:
             _add(open_store(join(workspace, "runs", run)), task, meter.as_json())
 
 
+def costed(door: Callable[P, R]) -> Callable[P, R]:
+    """A door, called by keywords, whose runs leave their cost under its name.
+
+    Values by a model are a task of their own, `map`. A run without a name leaves nothing.
+    """
+
+    @functools.wraps(door)
+    def metering(*args: P.args, **given: P.kwargs) -> R:
+        workspace, run = str(given["workspace"]), str(given["run"] or "")
+        task = "map" if given.get("model") or given.get("champion") else "normalize"
+        task = task if door.__name__ == "normalize" else door.__name__
+        with metered(workspace, run, task) if run else contextlib.nullcontext():
+            return door(*args, **given)
+
+    return metering
+
+
 def costs_of(run: Store) -> dict[str, Cost]:
     """Task -> its cost, in the order in which tasks ended first.
 
@@ -87,15 +107,20 @@ def total(costs: dict[str, Cost]) -> Cost:
 
 
 def _add(run: Store, task: str, spent: Cost) -> None:
-    found = run.get_versioned(f"cost/{task}.json")
-    before: Cost = json.loads(found.content) if found else {"tries": 0, "ended": time.time()}
-    content = total({"before": before, "now": spent}) | {
-        "schema": SCHEMA,
-        "task": task,
-        "tries": before["tries"] + 1,
-        "ended": round(before["ended"], 3),
-    }
-    run.put(f"cost/{task}.json", manifest_json(content))
+    path, now = f"cost/{task}.json", time.time()
+    while True:
+        found = run.get_versioned(path)
+        before: Cost = json.loads(found.content) if found else {"tries": 0, "ended": now}
+        content = total({"before": before, "now": spent}) | {
+            "schema": SCHEMA,
+            "task": task,
+            "tries": before["tries"] + 1,
+            "ended": round(before["ended"], 3),
+        }
+        try:
+            return run.put_if_version(path, manifest_json(content), found and found.version)
+        except Conflict:
+            continue
 
 
 def _cpu_seconds() -> float:

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from levelseq.artifacts import Artifact, address_of, hand_on, picked, show
 from levelseq.cohort import manifest_json
-from levelseq.cost import metered
+from levelseq.cost import costed
 from levelseq.errors import BadOption, LevelseqError
 from levelseq.store import join, open_store, read_json
 
@@ -46,17 +46,15 @@ class Planned(NamedTuple):
 
 
 @contextlib.contextmanager
-def reporting(workspace: str, run: str, task: str = "") -> Iterator[None]:
+def reporting(workspace: str, run: str) -> Iterator[None]:
     """Leave an error as `runs/<run>/error.json` and as the log's last line, and end with its code.
 
-    An error of an earlier try is taken away first. A bug passes through with its traceback. What a
-    named task costs is left as `runs/<run>/cost/<task>.json`.
+    An error of an earlier try is taken away first. A bug passes through with its traceback.
     """
     place = join(workspace, "runs", run)
     try:
         open_store(place).delete("error.json")
-        with metered(workspace, run, task) if task else contextlib.nullcontext():
-            yield
+        yield
     except LevelseqError as error:
         with contextlib.suppress(LevelseqError):
             open_store(place).put("error.json", manifest_json(error.as_json()))
@@ -108,28 +106,31 @@ def champion_of(workspace: str, name: str) -> str:
     return join(workspace, "models", str(entry["model"])) if entry else ""
 
 
+@costed
 def plan(plan: Artifact, deposits: list[str], workspace: str, run: str, **given: Any) -> Planned:
     """The `plan` door; a run without a name is named after its content."""
     from levelseq.registry import run_id
 
     asked = run or run_id({"deposits": deposits, **given})
-    with reporting(workspace, asked, "plan" if run else ""):
+    with reporting(workspace, asked):
         planned = plan_run(deposits, workspace, **given)
         hand_on(plan, planned.plan, {"fingerprint": planned.fingerprint})
         return planned._replace(run=run or planned.run)
 
 
+@costed
 def ingest(plan: Artifact, cohort: Artifact, workspace: str, run: str, fingerprint: str) -> None:
     """The `ingest` door."""
     from levelseq.cohort import open_cohort
     from levelseq.ingest import step
 
-    with reporting(workspace, run, "ingest"):
+    with reporting(workspace, run):
         address = step.run(address_of(plan), workspace)
         manifest = open_cohort(address).manifest
         hand_on(cohort, address, picked(manifest, "fingerprint", "n_obs", "n_vars"))
 
 
+@costed
 def normalize(
     cohort: Artifact,
     normalized: Artifact,
@@ -145,14 +146,15 @@ def normalize(
     from levelseq.normalize import step
     from levelseq.normalize.params import NormalizeParams
 
-    by = address_of(model) if model is not None else champion
-    with reporting(workspace, run, "map" if by else "normalize"):
+    with reporting(workspace, run):
         params = NormalizeParams.checked(**options)
+        by = address_of(model) if model is not None else champion
         address = step.run(params, address_of(cohort), workspace, by)
         facts = picked(open_normalized(address).manifest, "key", "method", "unit")
         hand_on(normalized, address, facts)
 
 
+@costed
 def train(
     cohort: Artifact,
     normalized: Artifact,
@@ -166,12 +168,13 @@ def train(
     from levelseq.train import step
     from levelseq.train.params import TrainParams
 
-    with reporting(workspace, run, "train"):
+    with reporting(workspace, run):
         params = TrainParams.checked(**options)
         address = step.run(params, address_of(cohort), address_of(normalized), workspace)
         hand_on(model, address, picked(read_json(join(address, "model.json")), "key", "class"))
 
 
+@costed
 def validate(
     cohort: Artifact,
     normalized: Artifact,
@@ -190,7 +193,7 @@ def validate(
     from levelseq.validate import step
     from levelseq.validate.params import ValidateParams
 
-    with reporting(workspace, run, "validate"):
+    with reporting(workspace, run):
         params = ValidateParams.checked(**options)
         by = address_of(model) if model is not None else champion
         address = step.run(
@@ -200,6 +203,7 @@ def validate(
         return str(content["data"]), str(content["model_decision"])
 
 
+@costed
 def recalibrate(
     verdict: Artifact,
     final: Artifact,
@@ -214,16 +218,17 @@ def recalibrate(
     from levelseq.recalibrate import step
     from levelseq.recalibrate.params import RecalibrateParams
 
-    with reporting(workspace, run, "recalibrate"):
+    with reporting(workspace, run):
         params = RecalibrateParams.checked(**options)
         address = step.run(params, address_of(verdict), workspace, name)
         show(address, final, report, summary)
         return address
 
 
+@costed
 def enforce(verdict: str, workspace: str, run: str) -> None:
     """The `enforce` door: fails when the final verdict refuses the data."""
     from levelseq.recalibrate import enforce as enforcement
 
-    with reporting(workspace, run, "enforce"):
+    with reporting(workspace, run):
         enforcement.run(verdict)

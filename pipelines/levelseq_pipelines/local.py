@@ -25,6 +25,7 @@ from levelseq.cohort import manifest_json
 from levelseq.cost import Cost, Meter, costs_of, total
 from levelseq.doors import plan_run
 from levelseq.errors import BadAddress, LevelseqError, Refused, from_json
+from levelseq.ingest.params import KeepRule
 from levelseq.progress import is_for_reading, relay, stage
 from levelseq.registry import run_folder
 from levelseq.store import join, open_store, read_json
@@ -70,7 +71,7 @@ def run_pipeline(
     )
     stage("run", "planned", pipeline=pipeline, run=planned.run, fingerprint=planned.fingerprint)
     arguments = {"deposits": deposits, "workspace": workspace, "name": name, "run": planned.run}
-    record = _Record(pipeline, name, arguments | options)
+    record = _Record(pipeline, name, _tellable(arguments | options))
     folder = open_store(run_folder(workspace, planned.run))
     record.before = total(costs_of(folder))
     folder.delete("error.json")
@@ -118,6 +119,14 @@ class _Record:
             "python": platform.python_version(),
             "versions": {name: importlib.metadata.version(name) for name in _VERSIONS},
         }
+
+
+def _tellable(params: dict[str, Any]) -> dict[str, Any]:
+    """The params without donors' ids, which rules of `--keep` may name."""
+    donor = params.get("donor")
+    rules = [KeepRule.parse(rule) for rule in params.get("keep", [])]
+    told = [str(rule._replace(value="…") if rule.column == donor else rule) for rule in rules]
+    return params | ({"keep": told} if told else {})
 
 
 def _run_tasks(pipeline: str, arguments: dict[str, Any], log: io.StringIO) -> None:

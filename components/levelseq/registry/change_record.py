@@ -88,8 +88,16 @@ def _protocol(verdict: Json) -> Json:
 
 
 def _impact(workspace: str, entries: list[Entry], entry: Entry, verdict: Json) -> Json:
-    """What was decided and why, and each gate before and after."""
+    """What was decided and why, and each gate before and after.
+
+    Of a challenger that was dropped: the champion's on this cohort, and what the challenger gave.
+    """
     before, cohort = _before(workspace, entries, entry, verdict)
+    after = {gate["name"]: gate["value"] for gate in verdict.get("gates", [])}
+    outcome = {gate["name"]: gate["outcome"] for gate in verdict.get("gates", [])}
+    if found := _dropped(entry, verdict):
+        before, cohort, after = after, verdict["cohort"], found["gates"]
+        outcome = {gate["name"]: _outcome(gate, found) for gate in verdict["gates"]}
     return {
         "data": verdict.get("data"),
         "model_decision": verdict.get("model_decision"),
@@ -98,15 +106,35 @@ def _impact(workspace: str, entries: list[Entry], entry: Entry, verdict: Json) -
         "anchors_moved": _metrics(workspace, entry["model"]).get("anchors_moved"),
         "gates": [
             {
-                "name": gate["name"],
-                "before": before.get(gate["name"]),
-                "after": gate["value"],
-                "outcome": gate["outcome"],
+                "name": name,
+                "before": before.get(name),
+                "after": after.get(name),
+                "outcome": outcome[name],
             }
-            for gate in verdict.get("gates", [])
+            for name in outcome
         ],
         "charts": [chart for chart in verdict.get("charts", []) if chart["rules"]],
     }
+
+
+def _dropped(entry: Entry, verdict: Json) -> Json | None:
+    """The challenger that was dropped as the verdict tells it, if its gates were kept."""
+    if entry["action"] != "drop":
+        return None
+    tried = [t for t in verdict.get("tried", []) if t["model"] == entry["model"] and t.get("gates")]
+    return tried[-1] if tried else None
+
+
+def _outcome(gate: Json, tried: Json) -> str:
+    """A gate's outcome for a challenger: by what it was dropped for, and what is accepted."""
+    value = tried["gates"].get(gate["name"])
+    if value is None:
+        return "not_evaluated"
+    if f"its {gate['name']} fails" in tried["because"]:
+        return "fail"
+    low, high = gate["threshold"] or (None, None)
+    inside = (low is None or value >= low) and (high is None or value <= high)
+    return "pass" if inside else "warn"
 
 
 def _before(

@@ -81,8 +81,12 @@ def run(params: IngestParams, deposits: list[str], workspace: str) -> str:
     return write_plan(plan_deposits(params, deposits, workspace), workspace)
 
 
-def plan_deposits(params: IngestParams, deposits: list[str], workspace: str) -> dict[str, Any]:
-    """The content of `plan.json`, without observations whose donors have withdrawn; see `run`."""
+def plan_deposits(params: IngestParams, deposits: list[str], workspace: str = "") -> dict[str, Any]:
+    """The content of `plan.json`; see `run`.
+
+    Observations whose donors have withdrawn from the workspace are left out; without a workspace
+    nobody has.
+    """
     if params.genes:
         params = params.model_copy(update={"genes": absolute(params.genes)})
     inspected = [_inspect(row, params) for row in list_deposits(deposits)]
@@ -91,7 +95,7 @@ def plan_deposits(params: IngestParams, deposits: list[str], workspace: str) -> 
     n_obs = {deposit.name: n for deposit, n in inspected}
     predicted = forecast([(d.format, d.bytes, n_obs[d.name]) for d in planned])
     progress.stage("plan", "deposits digested", deposits=len(planned), **predicted)
-    masks = LeftOut(workspace).of([deposit.sha256 for deposit in planned])
+    masks = LeftOut(workspace).of([d.sha256 for d in planned]) if workspace else {}
     content = _content(params, _without(planned, masks), predicted)
     if content is None:
         raise BadDeposit(

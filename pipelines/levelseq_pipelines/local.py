@@ -71,7 +71,9 @@ def run_pipeline(
     )
     stage("run", "planned", pipeline=pipeline, run=planned.run, fingerprint=planned.fingerprint)
     arguments = {"deposits": deposits, "workspace": workspace, "name": name, "run": planned.run}
-    record = _Record(pipeline, name, _tellable(arguments | options))
+    rules = _donor_rules(options)
+    told = {"keep": [rules.get(rule, rule) for rule in options["keep"]]} if rules else {}
+    record = _Record(pipeline, name, arguments | options | told)
     folder = open_store(run_folder(workspace, planned.run))
     record.before = total(costs_of(folder))
     folder.delete("error.json")
@@ -85,7 +87,7 @@ def run_pipeline(
             raise failure from error
         record.outcome, refusal = "refused", failure
     finally:
-        folder.put("log.txt", log.getvalue().encode())
+        folder.put("log.txt", _without(rules, log.getvalue()).encode())
         folder.put("run.json", manifest_json(record.as_json(planned.run, costs_of(folder))))
     return Finished(join(folder.address, "verdict.json"), refusal)
 
@@ -121,12 +123,22 @@ class _Record:
         }
 
 
-def _tellable(params: dict[str, Any]) -> dict[str, Any]:
-    """The params without donors' ids, which rules of `--keep` may name."""
-    donor = params.get("donor")
-    rules = [KeepRule.parse(rule) for rule in params.get("keep", [])]
-    told = [str(rule._replace(value="…") if rule.column == donor else rule) for rule in rules]
-    return params | ({"keep": told} if told else {})
+def _donor_rules(params: dict[str, Any]) -> dict[str, str]:
+    """Rules of `--keep` that name donors -> what may be told of them."""
+    rules = {text: KeepRule.parse(text) for text in params.get("keep", [])}
+    return {
+        text: str(rule._replace(value="…"))
+        for text, rule in rules.items()
+        if rule.column == params.get("donor")
+    }
+
+
+def _without(rules: dict[str, str], text: str) -> str:
+    """A log without the rules that name donors; kfp prints a task's arguments."""
+    for rule, told in rules.items():
+        for written in (rule, json.dumps(rule)[1:-1]):
+            text = text.replace(written, told)
+    return text
 
 
 def _run_tasks(pipeline: str, arguments: dict[str, Any], log: io.StringIO) -> None:

@@ -136,7 +136,7 @@ def _donor_rules(params: dict[str, Any]) -> dict[str, str]:
 def _without(rules: dict[str, str], text: str) -> str:
     """A log without the rules that name donors; kfp prints a task's arguments."""
     for rule, told in rules.items():
-        for written in (rule, json.dumps(rule)[1:-1]):
+        for written in (rule, json.dumps(rule)[1:-1], str(KeepRule.parse(rule))):
             text = text.replace(written, told)
     return text
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import uuid
@@ -9,9 +10,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import boto3
+import jsonschema
 import pytest
 from moto.server import ThreadedMotoServer
 
+from levelseq.schemas import schema_text
 from levelseq.store.connect import forget_connections
 
 
@@ -22,6 +25,30 @@ def shared() -> Path:
     if not (root / "data").is_dir():
         pytest.skip("the real data are not here (set SHARED, or put shared/ beside the repository)")
     return root
+
+
+@pytest.fixture(scope="session", autouse=True)
+def verdicts_fit_their_schema(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """When all is done: every verdict that validate and recalibrate have left on the disk.
+
+    Verdicts that a test has written by hand hold no charts or params and are passed over.
+    """
+    yield
+    schema = json.loads(schema_text("verdict"))
+    checked = jsonschema.Draft202012Validator(schema)
+    for path in _verdicts(tmp_path_factory.getbasetemp()):
+        verdict = json.loads(path.read_bytes())
+        if {"params", "charts"} <= verdict.keys():
+            checked.validate(verdict)
+            unknown = verdict.keys() - schema["properties"].keys()
+            assert not unknown, f"{path}: the schema does not tell of {unknown}"
+
+
+def _verdicts(folder: Path) -> Iterator[Path]:
+    for place, folders, files in os.walk(folder):
+        folders[:] = [name for name in folders if not name.endswith(".zarr")]
+        if "verdict.json" in files:
+            yield Path(place) / "verdict.json"
 
 
 @pytest.fixture(scope="session")

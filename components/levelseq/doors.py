@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 from levelseq.artifacts import Artifact, address_of, hand_on, picked, show
 from levelseq.cohort import manifest_json
+from levelseq.cost import costed
 from levelseq.errors import BadOption, LevelseqError
 from levelseq.store import join, open_store, read_json
 
@@ -105,6 +106,7 @@ def champion_of(workspace: str, name: str) -> str:
     return join(workspace, "models", str(entry["model"])) if entry else ""
 
 
+@costed
 def plan(plan: Artifact, deposits: list[str], workspace: str, run: str, **given: Any) -> Planned:
     """The `plan` door; a run without a name is named after its content."""
     from levelseq.registry import run_id
@@ -116,6 +118,7 @@ def plan(plan: Artifact, deposits: list[str], workspace: str, run: str, **given:
         return planned._replace(run=run or planned.run)
 
 
+@costed
 def ingest(plan: Artifact, cohort: Artifact, workspace: str, run: str, fingerprint: str) -> None:
     """The `ingest` door."""
     from levelseq.cohort import open_cohort
@@ -127,6 +130,7 @@ def ingest(plan: Artifact, cohort: Artifact, workspace: str, run: str, fingerpri
         hand_on(cohort, address, picked(manifest, "fingerprint", "n_obs", "n_vars"))
 
 
+@costed
 def normalize(
     cohort: Artifact,
     normalized: Artifact,
@@ -150,6 +154,7 @@ def normalize(
         hand_on(normalized, address, facts)
 
 
+@costed
 def train(
     cohort: Artifact,
     normalized: Artifact,
@@ -169,6 +174,7 @@ def train(
         hand_on(model, address, picked(read_json(join(address, "model.json")), "key", "class"))
 
 
+@costed
 def validate(
     cohort: Artifact,
     normalized: Artifact,
@@ -197,6 +203,7 @@ def validate(
         return str(content["data"]), str(content["model_decision"])
 
 
+@costed
 def recalibrate(
     verdict: Artifact,
     final: Artifact,
@@ -218,6 +225,7 @@ def recalibrate(
         return address
 
 
+@costed
 def enforce(verdict: str, workspace: str, run: str) -> None:
     """The `enforce` door: fails when the final verdict refuses the data."""
     from levelseq.recalibrate import enforce as enforcement

@@ -22,13 +22,14 @@ import yaml
 from kfp import components, local
 
 from levelseq.cohort import manifest_json
+from levelseq.cost import Cost, Meter, costs_of, total
 from levelseq.doors import plan_run
 from levelseq.errors import BadAddress, LevelseqError, Refused, from_json
+from levelseq.ingest.params import KeepRule
 from levelseq.progress import is_for_reading, relay, stage
 from levelseq.registry import run_folder
 from levelseq.store import join, open_store, read_json
 from levelseq_pipelines.compile import compiled_yaml
-from levelseq_pipelines.cost import Meter
 from levelseq_pipelines.pipelines import choices_of, study_of
 
 __all__ = ["Finished", "run_pipeline"]
@@ -70,8 +71,11 @@ def run_pipeline(
     )
     stage("run", "planned", pipeline=pipeline, run=planned.run, fingerprint=planned.fingerprint)
     arguments = {"deposits": deposits, "workspace": workspace, "name": name, "run": planned.run}
-    record = _Record(pipeline, name, arguments | options)
+    rules = _donor_rules(options)
+    told = {"keep": [rules.get(rule, rule) for rule in options["keep"]]} if rules else {}
+    record = _Record(pipeline, name, arguments | options | told)
     folder = open_store(run_folder(workspace, planned.run))
+    record.before = total(costs_of(folder))
     folder.delete("error.json")
     log, refusal = io.StringIO(), None
     try:
@@ -83,8 +87,8 @@ def run_pipeline(
             raise failure from error
         record.outcome, refusal = "refused", failure
     finally:
-        folder.put("log.txt", log.getvalue().encode())
-        folder.put("run.json", manifest_json(record.as_json(planned.run)))
+        folder.put("log.txt", _without(rules, log.getvalue()).encode())
+        folder.put("run.json", manifest_json(record.as_json(planned.run, costs_of(folder))))
     return Finished(join(folder.address, "verdict.json"), refusal)
 
 
@@ -98,9 +102,11 @@ class _Record:
     outcome: str = "failed"
     started: float = field(default_factory=time.time)
     meter: Meter = field(default_factory=Meter)
+    before: Cost = field(default_factory=dict)
 
-    def as_json(self, run: str) -> dict[str, Any]:
-        """The content of `run.json`."""
+    def as_json(self, run: str, costs: dict[str, Cost]) -> dict[str, Any]:
+        """The content of `run.json`; `costs` are the tasks', of this and earlier starts."""
+        gpu_hours = total(costs).get("gpu_hours", 0) - self.before.get("gpu_hours", 0)
         return {
             "schema": "levelseq.run/1",
             "run": run,
@@ -110,11 +116,29 @@ class _Record:
             "outcome": self.outcome,
             "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(self.started)),
             "seconds": round(time.time() - self.started, 1),
-            "cost": self.meter.as_json(),
+            "cost": self.meter.as_json() | {"gpu_hours": round(gpu_hours, 6), "tasks": costs},
             "threads": os.environ[_THREADS[0]],
             "python": platform.python_version(),
             "versions": {name: importlib.metadata.version(name) for name in _VERSIONS},
         }
+
+
+def _donor_rules(params: dict[str, Any]) -> dict[str, str]:
+    """Rules of `--keep` that name donors -> what may be told of them."""
+    rules = {text: KeepRule.parse(text) for text in params.get("keep", [])}
+    return {
+        text: str(rule._replace(value="…"))
+        for text, rule in rules.items()
+        if rule.column == params.get("donor")
+    }
+
+
+def _without(rules: dict[str, str], text: str) -> str:
+    """A log without the rules that name donors; kfp prints a task's arguments."""
+    for rule, told in rules.items():
+        for written in (rule, json.dumps(rule)[1:-1], str(KeepRule.parse(rule))):
+            text = text.replace(written, told)
+    return text
 
 
 def _run_tasks(pipeline: str, arguments: dict[str, Any], log: io.StringIO) -> None:

@@ -47,7 +47,7 @@ def content(store: Store) -> dict[str, bytes]:
     """What a reader finds, decisions without their time and what follows from it."""
     found = {}
     for path in store.list():
-        if path.rsplit("/", 1)[-1] in OF_TIMES:
+        if path.rsplit("/", 1)[-1] in OF_TIMES or "/cost/" in path:
             continue
         found[path] = store.get(path)
         if path.startswith("registry/") and "/log/" in path:

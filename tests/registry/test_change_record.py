@@ -113,6 +113,35 @@ def test_a_dropped_challenger_leaves_the_champion(workspace):
     assert change_record(workspace, "study")["modification"]["champion_after"] == "m1"
 
 
+def test_what_a_dropped_challenger_gave_stands_beside_the_champions(workspace):
+    tried = [
+        {"rung": "re-fit", "model": "m8", "because": ["worse"], "gates": {"mixing.ilisi": 0.9}},
+        {
+            "rung": "adapters",
+            "model": "m9",
+            "because": ["its mixing.ilisi fails"],
+            "gates": {"mixing.ilisi": 0.1, "drift.latent": None, "mixing.pcr": 0.04},
+        },
+        {"rung": "training", "model": None, "because": ["too many cells"]},
+    ]
+    own = [gate(0.6), gate(0.2) | {"name": "drift.latent", "threshold": [None, 0.1]}]
+    own += [gate(0.02) | {"name": "mixing.pcr", "threshold": [None, 0.03]}]
+    final = verdict("r3", "m2", 0.6, gates=own, challenger="m9", tried=tried)
+    open_store(workspace).put("runs/r3/verdict.json", manifest_json(final))
+    entry = {"action": "drop", "model": "m9", "run": "r3", "reasons": ["Worse."]}
+    Registry(workspace, "study").append(entry)
+    impact = change_record(workspace, "study")["impact"]
+    assert impact["before_on"] == COHORTS["m2"]
+    assert [tuple(row.values()) for row in impact["gates"]] == [
+        ("mixing.ilisi", 0.6, 0.1, "fail"),
+        ("drift.latent", 0.2, None, "not_evaluated"),
+        ("mixing.pcr", 0.02, 0.04, "warn"),
+    ]
+    assert "| mixing.ilisi | at least 0.35 | 0.6 | 0.1 | fail |" in as_markdown(
+        change_record(workspace, "study")
+    )
+
+
 def test_a_record_of_a_tampered_log_is_refused(workspace):
     store = open_store(join(workspace, "registry", "study"))
     store.put("log/000001.json", store.get("log/000001.json").replace(b"First", b"Forged"))

@@ -89,7 +89,7 @@ def pictures(n=N, **changes):
 class Page(HTMLParser):
     """The page's elements, addresses, visible text and the embedding's data."""
 
-    VOID = ("meta", "link", "input", "br", "col")
+    VOID = ("meta", "link", "input", "br", "col", "wbr")
 
     def __init__(self, html):
         super().__init__()

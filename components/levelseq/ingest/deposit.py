@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +16,7 @@ import scipy.sparse as sp
 from levelseq.errors import BadDeposit
 from levelseq.ingest.files import deposit_sha256, file_sha256, locate
 from levelseq.ingest.genes import GeneTable, match_gene_ids, mitochondrial
+from levelseq.ingest.left_out import unpacked
 from levelseq.ingest.metadata import (
     about_observations,
     keep_mask,
@@ -26,7 +29,9 @@ from levelseq.ingest.qc import quality
 from levelseq.ingest.readers import FORMATS, Reading
 from levelseq.store import open_store, parent
 
-__all__ = ["Block", "CheckedDeposit", "check_deposit"]
+__all__ = ["Block", "CheckedDeposit", "check_deposit", "of_donors"]
+
+Mask = np.ndarray[Any, np.dtype[np.bool_]]
 
 
 @dataclass(frozen=True)
@@ -94,27 +99,58 @@ def check_deposit(
         BadDeposit: something in it is wrong; see the readers.
     """
     where = planned.address
+    with _opened(planned, params, scratch) as (reading, obs):
+        genes = match_gene_ids(reading.genes, table, where)
+        kept = keep_mask(params, obs)
+        stays = kept & ~unpacked(planned.left_out) if planned.left_out else kept
+        obs = without_missing(params, obs[stays], where)[_columns(params, planned)]
+        obs.index = pd.Index([f"{prefix}:{reading.barcodes[i]}" for i in np.flatnonzero(stays)])
+        mito = mitochondrial(genes, table)
+        n_obs, largest = _to_scratch(reading, stays, obs, mito, scratch)
+    if not n_obs and not planned.left_out:
+        what = "has no cells" if not len(kept) else "has no cell left after --keep"
+        what = "has no cell with counts" if kept.any() else what
+        raise BadDeposit(what, where=where, do="leave this deposit out, or correct --keep")
+    removed = {"keep": int((~kept).sum()), "empty": int(stays.sum()) - n_obs}
+    if planned.left_out:
+        removed["withdrawn"] = int((kept & ~stays).sum())
+    leaves = frozenset(zip(*(obs[level] for level in params.levels)))
+    return CheckedDeposit(
+        planned, genes, bool(mito.any()), n_obs, removed, largest, leaves, scratch
+    )
+
+
+def of_donors(planned: PlannedDeposit, params: IngestParams, donors: frozenset[str]) -> Mask:
+    """(observations,): which of a deposit's are of these donors, in the deposit's order.
+
+    Args:
+        planned: its entry in the plan.
+        params: with a donor column.
+        donors: ids as the donor column has them.
+
+    Raises:
+        BadInput: the deposit is gone or was changed since the plan.
+    """
+    with (
+        tempfile.TemporaryDirectory(prefix="levelseq-withdraw-") as scratch,
+        _opened(planned, params, Path(scratch)) as (_, obs),
+    ):
+        return obs[params.donor].isin(donors).to_numpy()
+
+
+@contextlib.contextmanager
+def _opened(
+    planned: PlannedDeposit, params: IngestParams, scratch: Path
+) -> Iterator[tuple[Reading, pd.DataFrame]]:
+    """A deposit as it was planned, and what is known of its observations."""
+    where = planned.address
     with locate(where).local() as files:
         if deposit_sha256(files) != planned.sha256:
             raise BadDeposit("was changed since the plan", where=where, do="plan again")
         reading = FORMATS[planned.format].read(files, where, scratch)
         _refuse_duplicates(reading.barcodes, where)
-        genes = match_gene_ids(reading.genes, table, where)
-        obs = about_observations(params, planned.study, _known(planned, reading), where)
-        kept = keep_mask(params, obs)
-        obs = without_missing(params, obs[kept], where)[_columns(params, planned)]
-        obs.index = pd.Index([f"{prefix}:{reading.barcodes[i]}" for i in np.flatnonzero(kept)])
-        mito = mitochondrial(genes, table)
-        n_obs, largest = _to_scratch(reading, kept, obs, mito, scratch)
-    if not n_obs:
-        what = "has no cells" if not len(kept) else "has no cell left after --keep"
-        what = "has no cell with counts" if kept.any() else what
-        raise BadDeposit(what, where=where, do="leave this deposit out, or correct --keep")
-    removed = {"keep": int((~kept).sum()), "empty": int(kept.sum()) - n_obs}
-    leaves = frozenset(zip(*(obs[level] for level in params.levels)))
-    return CheckedDeposit(
-        planned, genes, bool(mito.any()), n_obs, removed, largest, leaves, scratch
-    )
+        known = _known(planned, reading)
+        yield reading, about_observations(params, planned.study, known, where)
 
 
 def _columns(params: IngestParams, planned: PlannedDeposit) -> list[str]:
@@ -149,9 +185,9 @@ def _known(planned: PlannedDeposit, reading: Reading) -> pd.DataFrame:
 
 def _to_scratch(
     reading: Reading,
-    kept: np.ndarray[Any, np.dtype[np.bool_]],
+    kept: Mask,
     obs: pd.DataFrame,
-    mito: np.ndarray[Any, np.dtype[np.bool_]],
+    mito: Mask,
     scratch: Path,
 ) -> tuple[int, int]:
     """Write the kept observations that have counts; how many, and their largest count."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from levelseq import progress
@@ -10,6 +11,7 @@ from levelseq.cohort import Cohort, content_key, manifest_json
 from levelseq.errors import BadAddress, BadDeposit
 from levelseq.ingest.files import deposit_format, deposit_sha256, file_sha256, locate
 from levelseq.ingest.forecast import forecast
+from levelseq.ingest.left_out import LeftOut, unpacked
 from levelseq.ingest.metadata import metadata_columns, refuse_absent_columns
 from levelseq.ingest.params import IngestParams
 from levelseq.ingest.readers import FORMATS
@@ -23,6 +25,7 @@ __all__ = [
     "plan_deposits",
     "run",
     "sha256_of",
+    "without",
     "write_plan",
 ]
 
@@ -42,6 +45,7 @@ class PlannedDeposit:
         sha256: digest of its objects' bytes.
         metadata_sha256: digest of the table's bytes, or None.
         study: study column -> value.
+        left_out: packed mask of the observations whose donors have withdrawn, if there are any.
     """
 
     name: str
@@ -52,10 +56,12 @@ class PlannedDeposit:
     sha256: str
     metadata_sha256: str | None
     study: dict[str, str]
+    left_out: str = ""
 
     def as_json(self) -> dict[str, Any]:
         """Its entry in `plan.json`."""
-        return asdict(self)
+        content = asdict(self)
+        return content if self.left_out else {k: v for k, v in content.items() if k != "left_out"}
 
 
 def run(params: IngestParams, deposits: list[str], workspace: str) -> str:
@@ -72,26 +78,70 @@ def run(params: IngestParams, deposits: list[str], workspace: str) -> str:
     Raises:
         BadInput: a sheet or a deposit is wrong; nothing is written then.
     """
-    return write_plan(plan_deposits(params, deposits), workspace)
+    return write_plan(plan_deposits(params, deposits, workspace), workspace)
 
 
-def plan_deposits(params: IngestParams, deposits: list[str]) -> dict[str, Any]:
-    """The content of `plan.json`; see `run`."""
+def plan_deposits(params: IngestParams, deposits: list[str], workspace: str = "") -> dict[str, Any]:
+    """The content of `plan.json`; see `run`.
+
+    Observations whose donors have withdrawn from the workspace are left out; without a workspace
+    nobody has.
+    """
     if params.genes:
         params = params.model_copy(update={"genes": absolute(params.genes)})
     inspected = [_inspect(row, params) for row in list_deposits(deposits)]
     planned = sorted((deposit for deposit, _ in inspected), key=lambda d: (d.name, d.sha256))
     _refuse_copies(planned)
     n_obs = {deposit.name: n for deposit, n in inspected}
-    genes_sha256 = sha256_of(params.genes) if params.genes else ""
-    key = fingerprint(params, planned, genes_sha256)
     predicted = forecast([(d.format, d.bytes, n_obs[d.name]) for d in planned])
     progress.stage("plan", "deposits digested", deposits=len(planned), **predicted)
+    masks = LeftOut(workspace).of([d.sha256 for d in planned]) if workspace else {}
+    content = _content(params, _without(planned, masks), predicted)
+    if content is None:
+        raise BadDeposit(
+            "every observation is of a donor who has withdrawn", where=", ".join(deposits)
+        )
+    if masks:
+        progress.notice("plan", "observations of donors who have withdrawn are left out")
+    return content
+
+
+def without(content: dict[str, Any], masks: Mapping[str, str]) -> dict[str, Any] | None:
+    """The plan of the same deposits and params without some observations.
+
+    Args:
+        content: of a `plan.json`.
+        masks: digest of a deposit -> packed mask of the observations to leave out. A deposit of
+            which nothing stays is not in the new plan.
+
+    Returns:
+        The content of a `plan.json`; None when no deposit stays.
+
+    Raises:
+        BadAddress: the plan's table of genes is gone.
+    """
+    deposits = [PlannedDeposit(**entry) for entry in content["deposits"]]
+    params = IngestParams.checked(**content["params"])
+    return _content(params, _without(deposits, masks), content["predicted"])
+
+
+def _without(deposits: list[PlannedDeposit], masks: Mapping[str, str]) -> list[PlannedDeposit]:
+    masked = [replace(d, left_out=masks.get(d.sha256, d.left_out)) for d in deposits]
+    return [d for d in masked if not (d.left_out and unpacked(d.left_out).all())]
+
+
+def _content(
+    params: IngestParams, deposits: list[PlannedDeposit], predicted: dict[str, Any]
+) -> dict[str, Any] | None:
+    if not deposits:
+        return None
     return {
         "schema": PLAN_SCHEMA,
-        "fingerprint": key,
+        "fingerprint": fingerprint(
+            params, deposits, sha256_of(params.genes) if params.genes else ""
+        ),
         "params": params.model_dump(),
-        "deposits": [deposit.as_json() for deposit in planned],
+        "deposits": [deposit.as_json() for deposit in deposits],
         "predicted": predicted,
     }
 
@@ -113,10 +163,15 @@ def fingerprint(params: IngestParams, deposits: list[PlannedDeposit], genes_sha2
     ordered = sorted(deposits, key=lambda d: (d.sha256, d.name))
     content = {
         "schema": Cohort.SCHEMA,
-        "deposits": [[d.sha256, d.metadata_sha256, d.study] for d in ordered],
+        "deposits": [_counted_of(d) for d in ordered],
         "params": _counted(params) | {"genes": genes_sha256},
     }
     return content_key(content)
+
+
+def _counted_of(deposit: PlannedDeposit) -> list[Any]:
+    left_out = [deposit.left_out] if deposit.left_out else []
+    return [deposit.sha256, deposit.metadata_sha256, deposit.study, *left_out]
 
 
 def _counted(params: IngestParams) -> dict[str, Any]:

@@ -64,7 +64,7 @@ def run_deposits(params: IngestParams, deposits: list[str], workspace: str) -> s
     Raises:
         BadInput: a sheet or a deposit is wrong; nothing is written then.
     """
-    return _ingest(plan_deposits(params, deposits), "--deposits", workspace)
+    return _ingest(plan_deposits(params, deposits, workspace), "--deposits", workspace)
 
 
 def _ingest(content: dict[str, Any], plan: str, workspace: str) -> str:
@@ -112,7 +112,10 @@ def _check_all(
         checked.append(check_deposit(deposit, params, table, prefix, folder))
         of = f"{number + 1} of {len(planned)}"
         progress.stage("ingest", "deposit read", deposit=of, n_obs=checked[-1].n_obs)
-    return checked
+    # Those who have withdrawn may be all that --keep had left of a deposit.
+    if not (left := [deposit for deposit in checked if deposit.n_obs]):
+        raise BadDeposit("no cell is left of any deposit", where=planned[0].address)
+    return left
 
 
 def _prefixes(planned: list[PlannedDeposit], levels: list[str]) -> list[str]:
@@ -160,9 +163,8 @@ def _assemble(
 
 
 def _removed(deposits: list[CheckedDeposit]) -> dict[str, int]:
-    removed = {
-        reason: sum(deposit.removed[reason] for deposit in deposits) for reason in ("keep", "empty")
-    }
+    reasons = list(dict.fromkeys(reason for deposit in deposits for reason in deposit.removed))
+    removed = {reason: sum(d.removed.get(reason, 0) for d in deposits) for reason in reasons}
     if removed["empty"]:
         progress.notice("ingest", "cells without any count left out", cells=removed["empty"])
     return removed

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from levelseq.cohort.keys import manifest_json
+from levelseq.cost import costs_of
 from levelseq.errors import BadAddress, Conflict
 from levelseq.progress import stage
 from levelseq.recalibrate.challenge import LADDER, Rung
@@ -21,9 +22,10 @@ from levelseq.recalibrate.decision import (
 )
 from levelseq.recalibrate.params import RecalibrateParams
 from levelseq.registry import MOVES, Baselines, Kind, Registry, alike
+from levelseq.registry.sinks import tell_decision
 from levelseq.store import Store, open_store, parent
 from levelseq.validate.pictures import Pictures
-from levelseq.validate.report import render, with_verdict
+from levelseq.validate.report import render, with_cost, with_verdict
 
 __all__ = ["run"]
 
@@ -57,6 +59,7 @@ def run(
 
     Raises:
         BadAddress: there is no verdict.
+        BadInput: a donor of the cohort has withdrawn since.
     """
     folder, file = parent(verdict)
     store, registry = open_store(folder), Registry(workspace, name)
@@ -68,7 +71,9 @@ def run(
         champion = registry.reigning()
         if "first" in first:
             store.delete(SETTLED)
+            tell_decision(workspace, name, first["run"])
             return verdict
+        registry.refuse_withdrawn(first["cohort"])
         try:
             settled = _staged(store, registry, first, champion)
             if settled is None:
@@ -110,10 +115,11 @@ def _decided(
     if not own and not alike(past, kind, first["cohort"]):
         settlement = founded(settlement, str(kind))
     if pictures:
-        return _stage(store, settlement, render(settlement.verdict, pictures))
-    page = store.get_versioned(REPORT)
-    text = with_verdict(page.content.decode(), settlement.verdict) if page else ""
-    return _stage(store, settlement, text)
+        page = render(settlement.verdict, pictures)
+    else:
+        found = store.get_versioned(REPORT)
+        page = with_verdict(found.content.decode(), settlement.verdict) if found else ""
+    return _stage(store, settlement, with_cost(page, costs_of(store)))
 
 
 def _climbed(

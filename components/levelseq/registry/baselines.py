@@ -16,6 +16,7 @@ from levelseq.registry.log import DecisionLog, registry_store
 __all__ = ["Baseline", "Baselines", "alike", "series"]
 
 SCHEMA = "levelseq.baseline/1"
+_NO: dict[str, Any] = {"cohorts": ()}
 
 Baseline = dict[str, Any]
 
@@ -28,9 +29,14 @@ class Baselines:
         self._log = DecisionLog(registry_store(workspace, "registry", name))
 
     def all(self) -> list[Baseline]:
-        """Every baseline, in the order in which the log decided on their runs."""
-        paths = [path for path in self._store.list() if path.endswith(".json")]
-        order = {entry["run"]: entry["number"] for entry in reversed(self._log.entries())}
+        """Every baseline, in the order in which the log decided on their runs.
+
+        Those of cohorts that were replaced since a donor has withdrawn are left out.
+        """
+        entries = self._log.entries()
+        gone = {f"{cohort}.json" for e in entries for cohort in e.get("withdrawn", _NO)["cohorts"]}
+        paths = [p for p in self._store.list() if p.endswith(".json") and p not in gone]
+        order = {entry["run"]: entry["number"] for entry in reversed(entries)}
         found = [json.loads(self._store.get(path)) for path in paths]
         return sorted(found, key=lambda b: (order.get(b.get("run"), 1 << 60), b["cohort"]))
 

@@ -8,6 +8,7 @@ from typing import Any
 from levelseq.cohort.keys import manifest_json
 from levelseq.errors import BadAddress, BadInput, BadOption, Conflict
 from levelseq.registry.log import MOVES, DecisionLog, Entry, registry_store
+from levelseq.registry.reigns import entry_of, refuse_withdrawn, reigns
 from levelseq.store import join, open_store
 
 __all__ = ["Registry", "describe"]
@@ -33,9 +34,10 @@ class Registry:
         return self._store.address
 
     def champion(self) -> dict[str, Any] | None:
-        """{"model", "run", "log"}, or None before the first promotion."""
+        """{"model", "run", "log"}, or None where nobody reigns: at first, or after a withdrawal."""
         found = self._store.get_versioned(CHAMPION)
-        return json.loads(found.content) if found else None
+        content: dict[str, Any] = json.loads(found.content) if found else {}
+        return content if content.get("model") else None
 
     def log(self) -> list[Entry]:
         """All entries, oldest first."""
@@ -50,8 +52,8 @@ class Registry:
         return str(champion["model"]) if champion else None
 
     def find(self, run: str) -> Entry | None:
-        """The entry that a run's decision has left, if any; a rollback is nobody's decision."""
-        return _entry_of(self.log(), run)
+        """The entry that a run's decision has left, if any; a rollback is no run's decision."""
+        return entry_of(self.log(), run)
 
     def append(self, entry: Entry, *, over: str | None = ANY) -> int:
         """Enter a run's decision, once: its second call finds the first one's entry.
@@ -63,13 +65,16 @@ class Registry:
 
         Raises:
             Conflict: the champion is no longer `over`.
+            BadInput: the model would be champion, and was made from a donor who has withdrawn.
         """
 
         def decide(entries: list[Entry]) -> Entry | int:
-            if found := _entry_of(entries, entry["run"]):
+            if found := entry_of(entries, entry["run"]):
                 return int(found["number"])
-            reigns = _reigns(entries)
-            parent = reigns[-1]["model"] if reigns else None
+            if entry["action"] in MOVES:
+                refuse_withdrawn(entries, "models", entry["model"])
+            past = reigns(entries)
+            parent = past[-1]["model"] if past else None
             if over not in (ANY, parent):
                 raise Conflict(f"the champion is now {parent}, not {over}", where=self.address)
             return {**entry, "parent": parent}
@@ -91,22 +96,64 @@ class Registry:
         """
 
         def decide(entries: list[Entry]) -> Entry:
-            reigns = _reigns(entries)
-            if len(reigns) < 2:
+            past = reigns(entries)
+            if len(past) < 2:
                 raise BadOption("has no earlier champion to go back to", where=self.address)
-            back = reigns[-2]
+            back = past[-2]
             return {
                 "action": "rollback",
                 "model": back["model"],
                 "run": back["run"],
                 "reasons": [reason],
-                "parent": reigns[-1]["model"],
+                "parent": past[-1]["model"],
             }
 
         self.follow(self._log.append(decide))
         champion = self.champion()
         assert champion is not None
         return champion
+
+    def withdraw(
+        self, withdrawal: str, cohorts: dict[str, str | None], models: list[str], reasons: list[str]
+    ) -> int:
+        """Enter, once, that cohorts were replaced; champions made from them reign no more.
+
+        The last champion made without them comes back; where there is none, nobody reigns.
+
+        Args:
+            withdrawal: the id under which its list is in `runs/`.
+            cohorts: fingerprint -> that of the cohort in its place, or None.
+            models: keys of all models made from those cohorts.
+            reasons: for the log; they name no donor.
+
+        Returns:
+            The entry's number.
+        """
+
+        def decide(entries: list[Entry]) -> Entry | int:
+            for entry in entries:
+                if entry.get("withdrawal") == withdrawal:
+                    return int(entry["number"])
+            past = reigns(entries)
+            left = [reign for reign in past if reign["model"] not in models]
+            now: Entry = left[-1] if left else {}
+            return {
+                "action": "withdraw",
+                "model": now.get("model"),
+                "run": now.get("run"),
+                "reasons": reasons,
+                "parent": past[-1]["model"] if past else None,
+                "withdrawal": withdrawal,
+                "withdrawn": {"cohorts": cohorts, "models": sorted(models)},
+            }
+
+        number = self._log.append(decide)
+        self.follow(number)
+        return number
+
+    def refuse_withdrawn(self, cohort: str) -> None:
+        """Raise BadInput for a cohort that was replaced since a donor of it has withdrawn."""
+        refuse_withdrawn(self.log(), "cohorts", cohort)
 
     def follow(self, number: int) -> None:
         """Bring `champion.json` forward to a log entry that moves it; never back."""
@@ -153,6 +200,8 @@ def describe(workspace: str, name: str) -> list[dict[str, Any]]:
     champion = registry.champion() or {}
     rows: dict[str, dict[str, Any]] = {}
     for entry in registry.log():
+        if not entry["model"]:
+            continue
         manifest = _model_manifest(workspace, entry["model"])
         rows[entry["model"]] = {
             "model": entry["model"],
@@ -175,19 +224,3 @@ def _model_manifest(workspace: str, key: str) -> dict[str, Any]:
     except BadAddress:
         return {}
     return content
-
-
-def _reigns(entries: list[Entry]) -> list[Entry]:
-    """The champions from the first to the present one; a rollback ends the last reign."""
-    reigns: list[Entry] = []
-    for entry in entries:
-        if entry["action"] == "rollback":
-            reigns.pop()
-        elif entry["action"] in MOVES:
-            reigns.append(entry)
-    return reigns
-
-
-def _entry_of(entries: list[Entry], run: str) -> Entry | None:
-    own = (e for e in entries if e["run"] == run and e["action"] != "rollback")
-    return next(own, None)

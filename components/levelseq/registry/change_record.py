@@ -42,7 +42,7 @@ def change_record(workspace: str, name: str, number: int = 0) -> Json:
             f"there is no entry {number or 1} in a log of {count}", where=registry.address
         )
     entry = entries[(number or count) - 1]
-    verdict = _read(join(run_folder(workspace, entry["run"]), "verdict.json"))
+    verdict = _verdict(workspace, entry)
     return {
         "schema": SCHEMA,
         "name": name,
@@ -88,27 +88,53 @@ def _protocol(verdict: Json) -> Json:
 
 
 def _impact(workspace: str, entries: list[Entry], entry: Entry, verdict: Json) -> Json:
-    """What was decided and why, and each gate before and after."""
+    """What was decided and why, and each gate before and after.
+
+    Of a challenger that was dropped: the champion's on this cohort, and what the challenger gave.
+    """
     before, cohort = _before(workspace, entries, entry, verdict)
+    after = {gate["name"]: gate["value"] for gate in verdict.get("gates", [])}
+    outcome = {gate["name"]: gate["outcome"] for gate in verdict.get("gates", [])}
+    if found := _dropped(entry, verdict):
+        before, cohort, after = after, verdict["cohort"], found["gates"]
+        outcome = {gate["name"]: _outcome(gate, found) for gate in verdict["gates"]}
     return {
         "data": verdict.get("data"),
         "model_decision": verdict.get("model_decision"),
         "reasons": entry["reasons"],
         "before_on": cohort,
-        "anchors_moved": _read(join(workspace, "models", entry["model"], "metrics.json")).get(
-            "anchors_moved"
-        ),
+        "anchors_moved": _metrics(workspace, entry["model"]).get("anchors_moved"),
         "gates": [
             {
-                "name": gate["name"],
-                "before": before.get(gate["name"]),
-                "after": gate["value"],
-                "outcome": gate["outcome"],
+                "name": name,
+                "before": before.get(name),
+                "after": after.get(name),
+                "outcome": outcome[name],
             }
-            for gate in verdict.get("gates", [])
+            for name in outcome
         ],
         "charts": [chart for chart in verdict.get("charts", []) if chart["rules"]],
     }
+
+
+def _dropped(entry: Entry, verdict: Json) -> Json | None:
+    """The challenger that was dropped as the verdict tells it, if its gates were kept."""
+    if entry["action"] != "drop":
+        return None
+    tried = [t for t in verdict.get("tried", []) if t["model"] == entry["model"] and t.get("gates")]
+    return tried[-1] if tried else None
+
+
+def _outcome(gate: Json, tried: Json) -> str:
+    """A gate's outcome for a challenger: by what it was dropped for, and what is accepted."""
+    value = tried["gates"].get(gate["name"])
+    if value is None:
+        return "not_evaluated"
+    if f"its {gate['name']} fails" in tried["because"]:
+        return "fail"
+    low, high = gate["threshold"] or (None, None)
+    inside = (low is None or value >= low) and (high is None or value <= high)
+    return "pass" if inside else "warn"
 
 
 def _before(
@@ -124,6 +150,17 @@ def _before(
         return {}, None
     found = _read(join(run_folder(workspace, earlier[-1]["run"]), "verdict.json"))
     return {gate["name"]: gate["value"] for gate in found.get("gates", [])}, found.get("cohort")
+
+
+def _verdict(workspace: str, entry: Entry) -> Json:
+    """The verdict that an entry rests on; a withdrawal rests on none."""
+    if entry["action"] == "withdraw":
+        return {}
+    return _read(join(run_folder(workspace, entry["run"]), "verdict.json"))
+
+
+def _metrics(workspace: str, model: str | None) -> Json:
+    return _read(join(workspace, "models", model, "metrics.json")) if model else {}
 
 
 def _manifest(workspace: str, model: str | None) -> Json:

@@ -2,7 +2,8 @@
 
 An entry is {"schema", "number", "previous", "time", "action", "model", "run", "reasons",
 "parent"}. Two equal histories have equal entries apart from `time`, and through it `previous`;
-nothing else in an entry depends on the clock.
+nothing else in an entry depends on the clock. An entry of a withdrawal has no model and no run when
+it leaves no champion.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from levelseq.store.address import join
 __all__ = ["ACTIONS", "MOVES", "DecisionLog", "registry_store"]
 
 SCHEMA = "levelseq.log/1"
-MOVES = ("promote", "recalibrate", "rollback")
+MOVES = ("promote", "recalibrate", "rollback", "withdraw")
 ACTIONS = (*MOVES, "keep", "drop")
 
 Entry = dict[str, Any]

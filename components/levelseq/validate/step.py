@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 from levelseq.cohort import manifest_json, open_cohort, open_normalized
+from levelseq.cost import costs_of
 from levelseq.errors import BadOption
 from levelseq.progress import stage
 from levelseq.registry import run_folder
@@ -13,7 +14,7 @@ from levelseq.store import join, open_store
 from levelseq.validate.board import sets_digest
 from levelseq.validate.evaluate import evaluate
 from levelseq.validate.params import ValidateParams
-from levelseq.validate.report import render
+from levelseq.validate.report import render, with_cost
 from levelseq.validate.verdict import VERDICT, as_verdict
 
 __all__ = ["run"]
@@ -68,7 +69,8 @@ def run(
         params, open_cohort(cohort), open_normalized(normalized), model, workspace, name
     )
     verdict = as_verdict(found, run)
-    store.put("report.html", render(verdict, found.pictures).encode())
+    page = with_cost(render(verdict, found.pictures), costs_of(store))
+    store.put("report.html", page.encode())
     store.put_if_absent(VERDICT, manifest_json(verdict))
     stage("validate", f"data: {found.data}, model: {found.decision}", run=run)
     return address

@@ -43,10 +43,12 @@ def _models_options(parser: argparse.ArgumentParser) -> None:
 
 def _models(args: argparse.Namespace) -> str | None:
     from levelseq.registry import Registry, as_markdown, change_record, describe
+    from levelseq.registry.sinks import tell_champion
 
     registry = Registry(args.workspace, args.name)
     if args.action == "rollback":
         registry.rollback(args.reason)
+        tell_champion(args.workspace, args.name)
         return join(args.workspace, "registry", args.name, "champion.json")
     _check_known(args)
     if args.action == "change-record":

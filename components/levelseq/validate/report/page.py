@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from html import escape
 from importlib import resources
 from typing import TYPE_CHECKING, Any
 
 from levelseq.validate.report.board import board_section
 from levelseq.validate.report.embedding import embedding_json
+from levelseq.validate.report.heatmap import drift_section
 from levelseq.validate.report.methods import methods_paragraph
+from levelseq.validate.report.provenance import code, provenance_section
 from levelseq.validate.report.tables import (
     compared_section,
     controls_section,
@@ -44,13 +45,14 @@ def render(verdict: Json, pictures: Pictures) -> str:
         **_board(verdict),
         "controls": ("Controls", controls_section(verdict.get("controls", []))),
         "scores": ("Scores", scores_section(pictures.scores)),
+        **_drift(verdict),
         "drift": (
             "History",
             history_section(verdict["gates"], pictures.history, verdict.get("charts", [])),
         ),
         **_compared(pictures),
         "methods": ("Methods", _methods(methods_paragraph(verdict, pictures))),
-        "provenance": ("Provenance", _provenance(verdict, pictures.provenance)),
+        "provenance": ("Provenance", provenance_section(verdict, pictures.provenance)),
     }
     body = [_verdict(verdict, pictures)]
     body += [
@@ -63,7 +65,7 @@ def render(verdict: Json, pictures: Pictures) -> str:
         policy=_POLICY,
         style=_asset("report.css"),
         script=_asset("report.js"),
-        where=f"Run {_code(verdict['run'])} on cohort {_code(verdict['cohort'])}",
+        where=f"Run {code(verdict['run'])} on cohort {code(verdict['cohort'])}",
         links=links,
         body="\n".join(body),
     )
@@ -73,6 +75,12 @@ def _board(verdict: Json) -> dict[str, tuple[str, str]]:
     """The board's page; a verdict of an earlier release has none."""
     found = verdict.get("governance")
     return {"governance": ("Governance", board_section(found))} if found else {}
+
+
+def _drift(verdict: Json) -> dict[str, tuple[str, str]]:
+    """The heat map; a run without a history has none."""
+    found = verdict.get("drift")
+    return {"batches": ("Drift", drift_section(found))} if found else {}
 
 
 def _compared(pictures: Pictures) -> dict[str, tuple[str, str]]:
@@ -177,49 +185,11 @@ def _methods(text: str) -> str:
     )
 
 
-def _provenance(verdict: Json, provenance: Json) -> str:
-    own = {name: verdict.get(key) for key, name in _KEYS}
-    rows = "".join(
-        f'<tr><th scope="row">{escape(name)}</th><td>{_code(value)}</td></tr>'
-        for name, value in _flat({**own, **provenance})
-    )
-    return (
-        '<h2>Provenance</h2><p class="lead">Content decides the address: equal fingerprints are '
-        f'equal data.</p><table class="facts"><tbody>{rows}</tbody></table>'
-    )
-
-
-def _flat(content: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
-    rows: list[tuple[str, str]] = []
-    for key, value in content.items():
-        name = f"{prefix}{key}".replace("_", " ")
-        if isinstance(value, Mapping):
-            rows += _flat(value, f"{name} · ")
-        elif isinstance(value, list | tuple):
-            rows.append((name, ", ".join(str(v) for v in value) or "–"))
-        else:
-            figure = value is not None and isinstance(value, float)
-            rows.append(
-                (name, number(value) if figure else "–" if value in (None, "") else str(value))
-            )
-    return rows
-
-
-def _code(value: object) -> str:
-    return f"<code>{escape(str(value))}</code>"
-
-
 def _asset(name: str) -> str:
     return resources.files(__package__).joinpath(name).read_text(encoding="utf-8")
 
 
-_KEYS = (
-    ("run", "run"),
-    ("cohort", "cohort's fingerprint"),
-    ("model", "model's key"),
-    ("champion", "champion's key"),
-)
-_LONG = ("governance", "gates", "provenance", "drift")
+_LONG = ("governance", "gates", "provenance", "drift", "batches")
 _ASIDE = (("warn", "warned"), ("fail", "failed"), ("not_evaluated", "not evaluated"))
 _PAGE = """<!doctype html>
 <html lang="en">

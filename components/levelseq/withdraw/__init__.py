@@ -1,0 +1,1 @@
+"""A donor withdraws: cohorts without them, and what was made from the old ones."""

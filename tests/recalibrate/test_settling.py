@@ -5,7 +5,7 @@ from settling import COHORT, Challenger, Study, make_verdict
 
 from levelseq.errors import BadAddress, Refused
 from levelseq.recalibrate import enforce, step
-from levelseq.recalibrate.challenge import Rung
+from levelseq.recalibrate.challenge import Rung, Unsuited
 from levelseq.recalibrate.params import RecalibrateParams
 from levelseq.registry import Baselines, Registry
 from levelseq.store import Store, join
@@ -136,7 +136,7 @@ def test_the_ladder_is_climbed_until_a_challenger_passes(study, tmp_path):
     dearest = Challenger(make_verdict("keep", model="m-dearest", total=0.9))
     ladder = [
         Rung("adapters", cheap),
-        Rung("surgery", lambda *given: None, "only for patients"),
+        Rung("surgery", lambda *given: Unsuited("only for patients")),
         Rung("fine-tuning", dear),
         Rung("training", dearest),
     ]
@@ -144,9 +144,21 @@ def test_the_ladder_is_climbed_until_a_challenger_passes(study, tmp_path):
     assert registry.champion()["model"] == "m-dear"
     assert (cheap.made, dear.made, dearest.made) == (1, 1, 0)
     tried = [
-        {"rung": "adapters", "model": "m-cheap", "because": ["its drift.latent fails"]},
+        {
+            "rung": "adapters",
+            "model": "m-cheap",
+            "because": ["its drift.latent fails"],
+            "gates": {"mixing.ilisi": 0.6, "drift.latent": 0.3},
+            "held_out": None,
+        },
         {"rung": "surgery", "model": None, "because": ["only for patients"]},
-        {"rung": "fine-tuning", "model": "m-dear", "because": []},
+        {
+            "rung": "fine-tuning",
+            "model": "m-dear",
+            "because": [],
+            "gates": {"mixing.ilisi": 0.6, "drift.latent": 0.01},
+            "held_out": None,
+        },
     ]
     assert final["tried"] == registry.log()[-1]["tried"] == tried
     assert final["champion_gates"]["drift.latent"] == 0.3

@@ -144,6 +144,22 @@ class ClassicalModel:
         levels = combat.extend(_without(self.levels, fitted), moments, fitted)
         return replace(self, tree=tree, levels=levels)
 
+    def log_density(self, cohort: Cohort) -> Any:
+        """(S, G): log density of the log values given their leaves' frozen shifts and scales.
+
+        Normal, as ComBat takes them; an unseen leaf has neither shift nor scale.
+        """
+        x_SG, obs = self.log_values(cohort)[1], cohort.obs()
+        levels, codes = self.levels, self._batch_codes(obs)
+        mean_SG = levels.grand_mean_G + self._covariates(obs) @ levels.effect_KG
+        sd_SG = np.tile(levels.sd_G, (len(x_SG), 1))
+        known = np.flatnonzero(codes >= 0)
+        batch = codes[known]
+        adjusted = levels.adjusted_BG[batch]
+        mean_SG[known] += np.where(adjusted, levels.gamma_BG[batch] * levels.sd_G, 0.0)
+        sd_SG[known] *= np.where(adjusted, np.sqrt(levels.delta_BG[batch]), 1.0)
+        return -0.5 * ((x_SG - mean_SG) / sd_SG) ** 2 - np.log(sd_SG) - 0.5 * np.log(2 * np.pi)
+
     def to_tensors(self) -> tuple[dict[str, Any], dict[str, Any]]:
         """Configuration and arrays, for saving."""
         tensors: dict[str, Any] = {

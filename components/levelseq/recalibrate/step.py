@@ -9,14 +9,16 @@ from typing import Any
 from levelseq.cohort.keys import manifest_json
 from levelseq.errors import BadAddress, Conflict
 from levelseq.progress import stage
-from levelseq.recalibrate.challenge import LADDER, Rung
+from levelseq.recalibrate.challenge import LADDER, Rung, Unsuited
 from levelseq.recalibrate.decision import (
     Settlement,
     Tried,
+    as_tried,
     drop,
     founded,
     settle,
     shortcomings,
+    surpassed,
     take,
 )
 from levelseq.recalibrate.params import RecalibrateParams
@@ -123,11 +125,14 @@ def _climbed(
     tried: list[Tried] = []
     for rung in ladder:
         challenge = rung.make(params, first, workspace, name)
-        if challenge is None:
-            tried.append({"rung": rung.name, "model": None, "because": [rung.unsuited]})
+        if isinstance(challenge, Unsuited):
+            tried.append({"rung": rung.name, "model": None, "because": [challenge.because]})
             continue
-        found = shortcomings(first, challenge.verdict, params.score_slack)
-        tried.append({"rung": rung.name, "model": challenge.verdict["model"], "because": found})
+        found, held_out = shortcomings(first, challenge.verdict, params.score_slack), None
+        if not found:
+            held_out = challenge.held_out()
+            found = surpassed(held_out)
+        tried.append(as_tried(rung.name, challenge.verdict, found, held_out))
         stage("recalibrate", f"challenger by {rung.name}", passes=not found)
         if not found:
             return take(first, challenge.verdict, tried), challenge.pictures

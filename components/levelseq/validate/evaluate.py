@@ -9,6 +9,7 @@ from levelseq.cohort import Cohort, Normalized
 from levelseq.errors import BadAddress
 from levelseq.models.saving import read_model_json
 from levelseq.progress import stage
+from levelseq.recalibrate.decision import Decision, data_decision, model_decision
 from levelseq.registry import Baseline, Baselines, Kind, Registry, alike, run_folder, series
 from levelseq.store import join, read_json
 from levelseq.validate import conservation, mixing, scib
@@ -18,7 +19,7 @@ from levelseq.validate.control_chart import Chart, control_chart
 from levelseq.validate.controls import peer_controls, random_split
 from levelseq.validate.drift_evidence import judge_drift
 from levelseq.validate.evidence import Evidence, gather
-from levelseq.validate.gates import Decision, Gate, data_decision, model_decision, not_evaluated
+from levelseq.validate.gates import Gate, not_evaluated
 from levelseq.validate.metric_versions import metric_version
 from levelseq.validate.params import ValidateParams
 from levelseq.validate.peers import SCIB_OBSERVATIONS, Peers, measure

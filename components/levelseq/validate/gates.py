@@ -5,7 +5,7 @@ mixing, conservation, signature,
 reference, governance             data are refused   named in the reasons
 drift                             champion is
                                   recalibrated       named in the reasons
-generalization                    never              named in the reasons
+consistency, generalization       never              named in the reasons
 
 Of a model that was trained against an adversary, warnings of conservation, signature and governance
 refuse the data too (`adversarial`).
@@ -41,7 +41,7 @@ Range = tuple[float | None, float | None]
 # The gravest first; drift judges the model, generalization tells what the next one may expect.
 FAMILIES = (
     *("reference", "signature", "governance", "conservation", "mixing"),
-    *("drift", "generalization"),
+    *("drift", "consistency", "generalization"),
 )
 REFUSING = FAMILIES[:5]
 """Those of which one failed gate refuses the data."""

@@ -4,7 +4,7 @@ usage: qa.py [N] [--part real|overcorrected|drift ...]
 
 - real: sets of which it is known what a verdict must say.
 - overcorrected: embeddings and values that were over-corrected on purpose; all must be refused.
-- drift: N simulated runs that drifted (20): how many recalibration mends, by which rung, at what cost.
+- drift: N simulated runs that drifted (20): what recalibration mends, by which rung, at what cost.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """`make bench-qa`, drift: simulated later runs that drifted, and what recalibration makes of them.
 
-Each run goes through the steps as a user's would: mapped by the champion, judged, recalibrated. What
-each rung costs is measured apart, by making its model alone, whether or not the ladder needed it.
+Each run goes through the steps as a user's would: mapped by the champion, judged, recalibrated.
+What each rung costs is measured apart, by making its model alone, whether it was needed or not.
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ def drift_part(n: int) -> dict[str, bool | None]:
 
 
 def _drifted(champion: Built, size: dict[str, int], seed: int, k: int, kind: str) -> Drift:
-    strength = STRENGTHS[k % len(STRENGTHS)]
+    strength = STRENGTHS[(seed + k) % len(STRENGTHS)]
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder) / "w"
         shutil.copytree(champion.workspace, copy)
@@ -173,7 +173,7 @@ def _summed(found: list[Drift]) -> dict[str, bool | None]:
             )
     share = len(fixed) / len(seen) if seen else float("nan")
     print(
-        f"\nof {len(found)} drifts {len(seen)} were seen, and {len(fixed)} of these fixed ({share:.0%})"
+        f"\nof {len(found)} drifts {len(seen)} were seen, {len(fixed)} of these fixed ({share:.0%})"
     )
     return {
         f"recalibration: {len(fixed)} of {len(seen)} seen drifts fixed (bar .9)": share >= 0.9

@@ -109,7 +109,7 @@ def sc_graph(x_CD: NDArray[Any], log_CG: NDArray[Any], batch_C: Text, label_C: T
         times += known
     within = np.where(times > 0, sums / np.maximum(times, 1), np.nan)
     after = _between_types(np.asarray(x_CD, dtype=np.float64), label_C, labels)
-    scores = [_weighted_correlation(within[t], after[t], t) for t in range(len(labels))]
+    scores = [_weighted_correlation(within[:, t], after[:, t], t) for t in range(len(labels))]
     finite = [score for score in scores if np.isfinite(score)]
     return float(np.mean(finite)) if len(finite) > 2 else float("nan")
 

@@ -7,7 +7,7 @@ INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check -c co
 
 .PHONY: run test test-slow lint compile docs image clean bench-default bench-drift bench-passes bench-real bench-kill \
 	bench-ablation bench-classical bench-confidence bench-controls bench-drift-rate bench-integration bench-nested bench-ordered \
-	bench-scale bench-train bench-truth
+	bench-qa bench-scale bench-train bench-truth
 
 run: .venv/run
 	$(BIN)/levelseq run
@@ -34,7 +34,7 @@ bench-classical: .venv-peers/ready
 bench-train bench-integration: .venv-peers-models/ready
 
 bench-default bench-drift bench-real bench-passes bench-ablation bench-classical \
-	bench-confidence bench-controls bench-integration bench-nested bench-ordered bench-scale bench-train bench-truth: bench-%: .venv/test
+	bench-confidence bench-controls bench-integration bench-nested bench-ordered bench-qa bench-scale bench-train bench-truth: bench-%: .venv/test
 	$(BIN)/python tests/benchmarks/$*.py $(ARGS)
 
 bench-drift-rate: .venv/test

@@ -141,7 +141,7 @@ class ClassicalModel:
         rows = codes >= 0
         moments = Moments(len(fitted), x_SG.shape[1], z_SK.shape[1])
         moments.add(x_SG[rows], codes[rows], z_SK[rows])
-        levels = combat.extend(_without(self.levels, fitted), moments, fitted)
+        levels = _latest(combat.extend(self.levels, moments, fitted))
         return replace(self, tree=tree, levels=levels)
 
     def log_density(self, cohort: Cohort) -> Any:
@@ -226,8 +226,9 @@ class ClassicalModel:
         return np.maximum(np.where(adjusted, moved, level_SG), 0).astype(np.float32)
 
 
-def _without(levels: combat.State, batches: list[str]) -> combat.State:
-    keep = [number for number, name in enumerate(levels.batches) if name not in batches]
+def _latest(levels: combat.State) -> combat.State:
+    """With the last of each batch: one that was estimated again stands in it twice."""
+    keep = [n for n, name in enumerate(levels.batches) if name not in levels.batches[n + 1 :]]
     return replace(
         levels,
         batches=tuple(levels.batches[number] for number in keep),

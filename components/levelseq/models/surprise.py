@@ -85,8 +85,25 @@ def _of_counts(model: VaeModel, seen: Cohort, rest: Cohort, genes: list[str]) ->
 def _of_values(model: ClassicalModel, seen: Cohort, rest: Cohort, genes: list[str]) -> Any:
     whole = [sp.csr_matrix(a.X) + sp.csr_matrix(b.X) for a, b in zip(seen.shards(), rest.shards())]
     place = {gene: i for i, gene in enumerate(model.space.variable)}
-    density_SG = model.log_density(held(seen, sp.vstack(whole)))
+    density_SG = _log_density(model, held(seen, sp.vstack(whole)))
     return -density_SG[:, [place[gene] for gene in genes]].mean(axis=1)
+
+
+def _log_density(model: ClassicalModel, cohort: Cohort) -> Any:
+    """(S, G) of log values, normal with the leaf's frozen shift and scale, as ComBat takes them.
+
+    An unseen leaf has neither.
+    """
+    x_SG, obs, levels = model.log_values(cohort)[1], cohort.obs(), model.levels
+    codes = model.batch_codes(obs)
+    mean_SG = levels.grand_mean_G + model.covariates(obs) @ levels.effect_KG
+    sd_SG = np.tile(levels.sd_G, (len(x_SG), 1))
+    known = np.flatnonzero(codes >= 0)
+    batch = codes[known]
+    adjusted = levels.adjusted_BG[batch]
+    mean_SG[known] += np.where(adjusted, levels.gamma_BG[batch] * levels.sd_G, 0.0)
+    sd_SG[known] *= np.where(adjusted, np.sqrt(levels.delta_BG[batch]), 1.0)
+    return -0.5 * ((x_SG - mean_SG) / sd_SG) ** 2 - np.log(sd_SG) - 0.5 * np.log(2 * np.pi)
 
 
 def _counts(cohort: Cohort, genes: list[str]) -> Any:

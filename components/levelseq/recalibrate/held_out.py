@@ -28,7 +28,8 @@ Remake = Callable[[Cohort], Model]
 
 SHARE = 0.25
 FEWEST_IN_BATCH = 4
-MOST_IN_BATCH = 500
+# Held in memory with all their genes.
+MOST_IN_BATCH, MOST_IN_ALL = 500, 5000
 
 
 @dataclass(frozen=True)
@@ -115,12 +116,11 @@ def left_out(batch_S: Any, may_S: Any, donor_S: Any | None, seed: int) -> Rows:
 
 
 def _some_of_each(batch_S: Any, rows: Rows, seed: int) -> Rows:
-    """At most 500 of each batch."""
+    """At most 500 of each batch, and at most 5,000 of all or one of each."""
     random = np.random.default_rng([seed, 15])
-    kept = [
-        random.permutation(rows[batch_S[rows] == name])[:MOST_IN_BATCH]
-        for name in np.unique(batch_S[rows])
-    ]
+    names = np.unique(batch_S[rows])
+    most = max(1, min(MOST_IN_BATCH, MOST_IN_ALL // len(names)))
+    kept = [random.permutation(rows[batch_S[rows] == name])[:most] for name in names]
     return np.sort(np.concatenate(kept))
 
 

@@ -10,19 +10,18 @@ from levelseq.cohort.keys import manifest_json
 from levelseq.errors import BadAddress, BadInput, Conflict
 from levelseq.progress import stage
 from levelseq.recalibrate.challenge import LADDER, Challenge, Rung, Unsuited
-from levelseq.recalibrate.decision import (
+from levelseq.recalibrate.decision import shortcomings, surpassed
+from levelseq.recalibrate.held_out import HeldOut
+from levelseq.recalibrate.params import RecalibrateParams
+from levelseq.recalibrate.settlement import (
     Settlement,
     Tried,
     as_tried,
     drop,
     founded,
     settle,
-    shortcomings,
-    surpassed,
     take,
 )
-from levelseq.recalibrate.held_out import HeldOut
-from levelseq.recalibrate.params import RecalibrateParams
 from levelseq.registry import MOVES, Baselines, Kind, Registry, alike
 from levelseq.store import Store, open_store, parent
 from levelseq.validate.pictures import Pictures

@@ -1,11 +1,12 @@
 """A run is settled once: what the registry, the baselines, the verdict and the report then say."""
 
 import pytest
-from settling import COHORT, Challenger, Study, make_verdict
+from settling import COHORT, Challenger, Study, make_pictures, make_verdict
 
-from levelseq.errors import BadAddress, Refused
+from levelseq.errors import BadAddress, BadInput, Refused
 from levelseq.recalibrate import enforce, step
-from levelseq.recalibrate.challenge import Rung
+from levelseq.recalibrate.challenge import Challenge, Rung, Unsuited
+from levelseq.recalibrate.held_out import HeldOut
 from levelseq.recalibrate.params import RecalibrateParams
 from levelseq.registry import Baselines, Registry
 from levelseq.store import Store, join
@@ -136,7 +137,7 @@ def test_the_ladder_is_climbed_until_a_challenger_passes(study, tmp_path):
     dearest = Challenger(make_verdict("keep", model="m-dearest", total=0.9))
     ladder = [
         Rung("adapters", cheap),
-        Rung("surgery", lambda *given: None, "only for patients"),
+        Rung("surgery", lambda *given: Unsuited("only for patients")),
         Rung("fine-tuning", dear),
         Rung("training", dearest),
     ]
@@ -144,9 +145,21 @@ def test_the_ladder_is_climbed_until_a_challenger_passes(study, tmp_path):
     assert registry.champion()["model"] == "m-dear"
     assert (cheap.made, dear.made, dearest.made) == (1, 1, 0)
     tried = [
-        {"rung": "adapters", "model": "m-cheap", "because": ["its drift.latent fails"]},
+        {
+            "rung": "adapters",
+            "model": "m-cheap",
+            "because": ["its drift.latent fails"],
+            "gates": {"mixing.ilisi": 0.6, "drift.latent": 0.3},
+            "held_out": None,
+        },
         {"rung": "surgery", "model": None, "because": ["only for patients"]},
-        {"rung": "fine-tuning", "model": "m-dear", "because": []},
+        {
+            "rung": "fine-tuning",
+            "model": "m-dear",
+            "because": [],
+            "gates": {"mixing.ilisi": 0.6, "drift.latent": 0.01},
+            "held_out": None,
+        },
     ]
     assert final["tried"] == registry.log()[-1]["tried"] == tried
     assert final["champion_gates"]["drift.latent"] == 0.3
@@ -166,6 +179,54 @@ def test_every_challenger_that_fell_short_is_in_the_log(study, tmp_path):
     (entry,) = [entry for entry in registry.log() if entry["action"] == "drop"]
     assert [t["model"] for t in entry["tried"]] == ["m-1", "m-2"]
     assert sum("its drift.latent fails" in reason for reason in final["reasons"]) == 2
+
+
+def test_a_rung_that_the_data_do_not_allow_is_passed_over(study, tmp_path):
+    def impossible(*given):
+        raise BadInput("0 genes vary, and combat needs two", where="batch 'run9'")
+
+    with_champion(str(tmp_path / "w"))
+    study = study(drifted())
+    good = Challenger(make_verdict("keep", model="m-a", total=0.75))
+    final, registry = settled(study, [Rung("re-fit", impossible), Rung("adapters", good)])
+    assert final["tried"][0] == {
+        "rung": "re-fit",
+        "model": None,
+        "because": ["0 genes vary, and combat needs two"],
+    }
+    assert registry.champion()["model"] == "m-a"
+
+
+def test_a_challenger_whose_gates_pass_must_foretell_held_out_counts_better(study, tmp_path):
+    with_champion(str(tmp_path / "w"))
+    study = study(drifted())
+    good = make_verdict("keep", model="m-a", total=0.75)
+
+    def challenger(cost):
+        compared = HeldOut(60, 1, champion=4.0, challenger=cost, unit="nats a count")
+        return lambda *given: Challenge(good, make_pictures(), lambda: compared)
+
+    ladder = [Rung("adapters", challenger(4.2)), Rung("fine-tuning", challenger(3.9))]
+    final, registry = settled(study, ladder)
+    worse, better = final["tried"]
+    assert worse["because"] == [
+        "on 60 held-out observations of 1 batches its counts cost 4.2 nats a count,"
+        " the champion's 4"
+    ]
+    assert better["because"] == []
+    assert better["held_out"]["challenger"] == 3.9
+    assert registry.log()[-1]["tried"] == final["tried"]
+
+
+def test_a_challenger_whose_gates_fail_is_not_made_again(study, tmp_path):
+    with_champion(str(tmp_path / "w"))
+    study = study(drifted())
+    bad = make_verdict("keep", model="m-a", drift="fail")
+
+    def never():
+        raise AssertionError
+
+    settled(study, [Rung("training", lambda *given: Challenge(bad, make_pictures(), never))])
 
 
 @pytest.mark.parametrize(

@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 
 from levelseq.models.style_transfer import StyleModel
+from levelseq.recalibrate.decision import data_decision
 from levelseq.validate.adversarial import CLASSES, hardened
 from levelseq.validate.conservation import Kept, kept_gates
-from levelseq.validate.gates import Gate, data_decision, not_evaluated
+from levelseq.validate.gates import Gate, not_evaluated
 
 GOOD, DOUBTFUL = Kept(0.95, 0.85, 60), Kept(0.85, 0.7, 60)
 

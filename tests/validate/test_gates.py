@@ -3,13 +3,12 @@ import math
 
 import pytest
 
+from levelseq.recalibrate.decision import data_decision, model_decision
 from levelseq.validate.gates import (
     Gate,
     Limits,
-    data_decision,
     judge,
     judge_soundly,
-    model_decision,
     not_evaluated,
     significant,
 )

@@ -19,6 +19,7 @@ from levelseq.validate.unintegrated import components, log_cp10k
 PARAMS = ValidateParams(pictures=False)
 KEYS = {"schema", "run", "cohort", "normalized", "model", "champion", "data", "model_decision"}
 KEYS |= {"params", "reasons", "gates", "charts", "baseline", "controls", "scores"}
+KEYS |= {"correction", "structure"}
 KEYS |= {"governance", "drift"}
 
 
@@ -51,9 +52,23 @@ def test_a_levelled_study_is_released_and_its_model_promoted(verdict):
     assert outcomes["governance.condition_embedding"] == "pass"
     assert outcomes["governance.protected_genes"] == "not_evaluated"
     assert outcomes["generalization.type_by_donor"] == "pass"
-    assert len(outcomes) == 23
+    assert outcomes["consistency.anchors"] == "not_evaluated"
+    assert len(outcomes) == 24
     assert verdict["drift"] is None
-    assert [c["name"] for c in verdict["controls"]] == ["random_split", "unintegrated", "combat"]
+    assert [c["name"] for c in verdict["controls"]] == [
+        "random_split", "unintegrated", "combat", "shuffled", "labels_only"
+    ]  # fmt: skip
+    assert verdict["correction"]["needed"]
+    assert verdict["correction"]["batch_variance"] > verdict["correction"]["by_chance"] + 0.01
+    structure = verdict["structure"]
+    assert set(structure["scores"]) >= {"cilisi", "sc_graph", "gene_correlation", "scib_total"}
+    shape = structure["scores"]["sc_graph"]
+    assert shape["levelseq"] > shape["labels_only"] + 0.2
+    assert structure["scores"]["gene_correlation"]["levelseq"] > 0.9
+    shuffled = structure["scores"]["scib_total"]["shuffled"]
+    assert ("scib_total" in structure["meaningless"]) == (
+        shuffled > verdict["scores"]["scib_total"]
+    )
     assert verdict["baseline"] == {"tissue": [], "assay": [], "earlier": 0}
     assert gate(verdict, "signature.slope")["metric"] == "1"
     assert gate(verdict, "mixing.ilisi")["metric"].endswith(verdict["scores"]["scib_metrics"])

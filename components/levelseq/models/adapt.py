@@ -41,25 +41,32 @@ PRIOR_COUNTS = (2.0, 100.0)
 MOST_LEAVES, MOST_CELLS = 20, 500
 
 
-def adapt_model(model: str, cohort: str, workspace: str) -> str:
+def adapt_model(model: str, cohort: str, workspace: str, *, genes: bool = True) -> str:
     """Fit effects for a cohort's new leaves; no other weight of the model changes.
 
     Observations of the old leaves stay where they are. When the cohort has no new leaf, its own
     leaves' effects are fitted anew.
+
+    Args:
+        model: to adapt.
+        cohort: with the leaves.
+        workspace: where `models/<key>/` is written.
+        genes: see `adapt`.
 
     Returns:
         The address of the new model, whose parent is the old one; at once when it is there.
     """
     opened = open_cohort(cohort)
     parent = read_model_json(model)
-    key = content_key({"parent": parent["key"], "cohort": opened.fingerprint, "schema": SCHEMA})
+    content = {"parent": parent["key"], "cohort": opened.fingerprint, "schema": SCHEMA}
+    key = content_key(content if genes else content | {"way": "re-fit"})
     folder = join(workspace, "models", key)
     store = open_store(folder)
     if store.exists(MODEL):
         return folder
     loaded = load_model(model)
     obs = opened.obs()
-    adapted = adapt(loaded, opened, obs)
+    adapted = adapt(loaded, opened, obs, genes=genes)
     manifest = {
         "key": key,
         "params": parent["params"],
@@ -68,7 +75,8 @@ def adapt_model(model: str, cohort: str, workspace: str) -> str:
     }
     metrics = read_metrics(model)
     new = len(adapted.tree.leaves) - len(loaded.tree.leaves)
-    metrics["reasons"] = [*metrics["reasons"], f"adapted to {new} new batches; the rest is frozen"]
+    way = "adapted to" if genes else "re-fitted in the latent space to"
+    metrics["reasons"] = [*metrics["reasons"], f"{way} {new} new batches; the rest is frozen"]
     # New leaves leave the cells of old ones where they are.
     metrics.pop("anchors_moved", None)
     if new:
@@ -77,14 +85,22 @@ def adapt_model(model: str, cohort: str, workspace: str) -> str:
     if reference is not None:
         reference.knowing(adapted, obs, adapted.embedding(opened, obs)).write(store)
     save_model(store, adapted, manifest, metrics)
-    stage("recalibrate", "adapters fitted", new_batches=new)
+    stage("recalibrate", "adapters fitted" if genes else "re-fitted", new_batches=new)
     return folder
 
 
-def adapt(model: Model, cohort: Cohort, obs: pd.DataFrame) -> Model:
-    """A copy of a model that knows the leaves of `obs`."""
+def adapt(model: Model, cohort: Cohort, obs: pd.DataFrame, *, genes: bool = True) -> Model:
+    """A copy of a model that knows the leaves of `obs`.
+
+    Args:
+        model: stays as it is.
+        cohort: where the counts are.
+        obs: the cohort's observations.
+        genes: whether a network's leaves get effects of the genes, or offsets in latent space
+            alone. A classical model's shifts and scales are of genes in any case.
+    """
     if isinstance(model, VaeModel):
-        return adapt_vae(model, cohort, obs)
+        return adapt_vae(model, cohort, obs, genes=genes)
     return model.adapted(cohort, obs)
 
 
@@ -136,7 +152,9 @@ def _renamed(obs: pd.DataFrame, tree: BatchTree, rows: Any) -> pd.DataFrame:
     return renamed
 
 
-def adapt_vae(model: VaeModel, cohort: Cohort, obs: pd.DataFrame) -> VaeModel:
+def adapt_vae(
+    model: VaeModel, cohort: Cohort, obs: pd.DataFrame, *, genes: bool = True
+) -> VaeModel:
     """A copy of a model with gene effects for the leaves of `obs` that its tree lacks.
 
     A leaf's effect of a gene is the log ratio of its counts to what cells of the same kinds would
@@ -153,6 +171,7 @@ def adapt_vae(model: VaeModel, cohort: Cohort, obs: pd.DataFrame) -> VaeModel:
         model: stays as it is.
         cohort: where the counts are.
         obs: the cohort's observations, with the columns of the tree.
+        genes: whether effects of the genes are fitted, or the offsets alone.
     """
     known = model.tree.leaf_codes(obs) >= 0
     adapted = model if known.all() else model.with_leaves_of(obs)
@@ -163,7 +182,7 @@ def adapt_vae(model: VaeModel, cohort: Cohort, obs: pd.DataFrame) -> VaeModel:
         kinds = kinds_of(model)
         for leaf in np.unique(codes if known.all() else codes[~known]):
             rows = np.flatnonzero(codes == leaf)
-            if adapted.network.n_nodes:
+            if genes and adapted.network.n_nodes:
                 _fit_leaf(adapted, minibatches, kinds, int(leaf), rows)
             state = latent_states(adapted.network, minibatches, rows)
             node_L = minibatches.nodes(rows[:1])[0]

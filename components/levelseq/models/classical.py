@@ -72,8 +72,8 @@ class ClassicalModel:
         start = 0
         factors_S, x_SG = self.log_values(cohort)
         obs = cohort.obs()
-        z_SK = self._covariates(obs)
-        codes = self._batch_codes(obs)
+        z_SK = self.covariates(obs)
+        codes = self.batch_codes(obs)
         level_SG = self._levelled(x_SG, codes, z_SK)
         places = self.components(level_SG)
         values = self._on_reference(level_SG, z_SK, reference)
@@ -124,7 +124,7 @@ class ClassicalModel:
         """
         x_SG = self.log_values(cohort)[1]
         if not unseen:
-            x_SG = self._levelled(x_SG, self._batch_codes(obs), self._covariates(obs))
+            x_SG = self._levelled(x_SG, self.batch_codes(obs), self.covariates(obs))
         return self.components(x_SG if rows is None else x_SG[rows])
 
     def adapted(self, cohort: Cohort, obs: pd.DataFrame) -> ClassicalModel:
@@ -136,12 +136,12 @@ class ClassicalModel:
         paths = _leaf_paths(tree, obs)
         fitted = [">".join(leaf) for leaf in tree.leaves[len(self.tree.leaves) :]]
         fitted = fitted or sorted(set(paths))
-        x_SG, z_SK = self.log_values(cohort)[1], self._covariates(obs)
+        x_SG, z_SK = self.log_values(cohort)[1], self.covariates(obs)
         codes = Design(paths).batch_codes(fitted)
         rows = codes >= 0
         moments = Moments(len(fitted), x_SG.shape[1], z_SK.shape[1])
         moments.add(x_SG[rows], codes[rows], z_SK[rows])
-        levels = combat.extend(_without(self.levels, fitted), moments, fitted)
+        levels = _latest(combat.extend(self.levels, moments, fitted))
         return replace(self, tree=tree, levels=levels)
 
     def to_tensors(self) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -186,10 +186,12 @@ class ClassicalModel:
             Anchors(**_below("anchors.", tensors)),
         )
 
-    def _batch_codes(self, obs: pd.DataFrame) -> Any:
+    def batch_codes(self, obs: pd.DataFrame) -> Any:
+        """(S,) number of each observation's leaf in ComBat's state, -1 for an unseen one."""
         return Design(_leaf_paths(self.tree, obs)).batch_codes(self.levels.batches)
 
-    def _covariates(self, obs: pd.DataFrame) -> Any:
+    def covariates(self, obs: pd.DataFrame) -> Any:
+        """(S, K) columns of the condition that ComBat keeps."""
         given = {c: obs[c].astype(str).to_numpy() for c in [self.condition] if c in obs.columns}
         return Design(_leaf_paths(self.tree, obs), given).matrix(self.levels.coding)
 
@@ -210,8 +212,9 @@ class ClassicalModel:
         return np.maximum(np.where(adjusted, moved, level_SG), 0).astype(np.float32)
 
 
-def _without(levels: combat.State, batches: list[str]) -> combat.State:
-    keep = [number for number, name in enumerate(levels.batches) if name not in batches]
+def _latest(levels: combat.State) -> combat.State:
+    """With the last of each batch: one that was estimated again stands in it twice."""
+    keep = [n for n, name in enumerate(levels.batches) if name not in levels.batches[n + 1 :]]
     return replace(
         levels,
         batches=tuple(levels.batches[number] for number in keep),

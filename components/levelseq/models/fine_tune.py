@@ -37,7 +37,7 @@ from levelseq.models.vae_fit import anchored, fit_place
 from levelseq.progress import stage
 from levelseq.store import join, open_store
 
-__all__ = ["fine_tune", "fine_tune_model"]
+__all__ = ["fine_tune", "fine_tune_again", "fine_tune_model"]
 
 EPOCHS = 10
 # Of the rate that the model was trained with: weights move little from where they were.
@@ -79,6 +79,20 @@ def fine_tune_model(model: str, cohort: str, workspace: str) -> str | None:
     save_model(store, labelled, manifest | {"parent": parent["key"]}, whole)
     stage("recalibrate", "fine-tuned", steps=metrics["steps"], replayed=metrics["replayed"])
     return folder
+
+
+def fine_tune_again(model: str, part: Cohort, workspace: str) -> VaeModel:
+    """What `fine_tune_model` gives, with a part of the new cohort; nothing is written.
+
+    Raises:
+        BadAddress: the cohort that the model was trained on is gone.
+    """
+    parent, loaded = read_model_json(model), load_model(model)
+    assert isinstance(loaded, VaeModel)  # as fine_tune_model found
+    own = open_cohort(join(workspace, "cohorts", str(parent["cohort"])))
+    params = parent["params"]
+    rate, seed = float(params["learning_rate"]), int(params.get("seed", 0))
+    return fine_tune(loaded, own, part, rate, seed)[0]
 
 
 def fine_tune(

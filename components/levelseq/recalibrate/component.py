@@ -20,6 +20,7 @@ def recalibrate(
     name: str,
     run: str,
     score_slack: float = 0.02,
+    retrain_cells: int = 200000,
 ) -> NamedTuple("Settled", [("address", str)]):
     """Settle what becomes of the model; the only writer of the registry.
 

@@ -1,49 +1,103 @@
-"""What becomes of the model: from the first verdict, the registry and a challenger to the final."""
+"""Every decision, and the table that it follows.
+
+What one run's gates decide, of a model that maps the cohort:
+
+    champion    the model is    data      drift    its total            the model is
+    none        new             release                                 promoted
+    none        new             refuse                                  not taken (keep)
+    some        the champion              fails                         recalibrated
+    some        the champion              passes                        kept
+    some        another one     release            >= the champion's    promoted
+    some        another one     otherwise                               not taken (keep)
+
+The data are refused when a gate of the families `REFUSING` fails (`levelseq.validate.gates`). A
+total is compared with the champion's where both are of one kind and by one scib-metrics.
+
+A champion is recalibrated by challengers, the cheapest first; the first that holds is promoted:
+
+    rung          what is fitted                              suits
+    re-fit        shifts and scales of a classical model;     classical; networks of which no gate
+                  of a network offsets in latent space        of the genes failed
+    adapters      effects of the genes for the new leaves     networks
+    fine-tuning   all weights, on new cells and a replay      a VAE whose one cohort is there
+    training      everything, on the old cohorts and the      up to --retrain-cells observations;
+                  new one, or the new one alone               more than one batch
+
+    a challenger holds when                                                   or is dropped for
+    its data are released, and no gate of it fails                            the gates, by name
+    each gate that failed for the champion was evaluated                      the gates, by name
+    its total is at most --score-slack below the champion's on this cohort    both totals
+    it foretells a held-out part of the new batches better than the champion  both costs
+
+The last is asked where a batch can be parted (`held_out`). All challengers, their gates and why
+they fell short stand in the verdict and in the log, as `tried`.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-__all__ = ["Settlement", "Tried", "drop", "founded", "settle", "shortcomings", "take"]
+from levelseq.validate.gates import REFUSING, Gate
+
+if TYPE_CHECKING:
+    from levelseq.recalibrate.held_out import HeldOut
+
+__all__ = ["Decision", "data_decision", "model_decision", "shortcomings", "surpassed"]
 
 Json = dict[str, Any]
-# {"rung": name, "model": key or None, "because": why it fell short, empty for the one taken}
-Tried = dict[str, Any]
 
 
-@dataclass(frozen=True)
-class Settlement:
-    """The final verdict, the log's action, and whether the cohort becomes a baseline."""
+class Decision(NamedTuple):
+    """What becomes of the model, and why in one sentence."""
 
-    verdict: Json
-    action: str
-    baseline: bool
+    model: Literal["promote", "keep", "recalibrate"]
+    reason: str
 
 
-def settle(first: Json, champion: str | None) -> Settlement | None:
-    """The end of a first verdict that needs no challenger; None when it needs one.
+def data_decision(gates: list[Gate]) -> Literal["release", "refuse"]:
+    """Whether the data may be released."""
+    failed = any(gate.outcome == "fail" and gate.family in REFUSING for gate in gates)
+    return "refuse" if failed else "release"
+
+
+def model_decision(
+    gates: list[Gate],
+    *,
+    model: str,
+    champion: str | None,
+    total: float | None,
+    champion_total: float | None,
+) -> Decision:
+    """What becomes of the model; the first table at the top of this file.
 
     Args:
-        first: the first verdict.
-        champion: the key of the champion now. A run that was judged against another one keeps:
-            nothing is promoted over a model that it was not compared with.
+        gates: of this run.
+        model: key of the model that was judged.
+        champion: key of the champion, if there is one.
+        total: the model's total score.
+        champion_total: the champion's as recorded, of the same kind as `total`; None if unknown.
     """
-    decision = first["model_decision"]
-    reasons = list(first["reasons"])
-    if decision != "keep" and champion != first["champion"]:
-        own = champion == first["model"]
-        reasons.append(
-            "The model is the champion already."
-            if own
-            else f"The champion became {champion} while this run was judged: run it again."
-        )
-        decision = "keep"
-    if decision == "recalibrate":
-        return None
-    return Settlement(
-        _final(first, first, decision, reasons), decision, baseline=first["data"] == "release"
+    released = data_decision(gates) == "release"
+    if champion is None:
+        if released:
+            return Decision("promote", "There is no champion yet, and this model is fit to be one.")
+        return Decision("keep", "The model is not promoted, since its data are refused.")
+    if champion == model:
+        if any(gate.outcome == "fail" and gate.family == "drift" for gate in gates):
+            return Decision("recalibrate", "The data have drifted away from the champion's.")
+        return Decision("keep", "The champion stays: the data look like those it was fitted to.")
+    if not released:
+        return Decision("keep", "The champion stays, since this model's data are refused.")
+    if total is None or champion_total is None:
+        reason = "The model passes; no total of the champion can be compared with its own."
+        return Decision("promote", reason)
+    if total >= champion_total:
+        reason = f"Its total score, {total:.3f}, is not below the champion's {champion_total:.3f}."
+        return Decision("promote", reason)
+    reason = (
+        f"The champion stays: its total score is {champion_total:.3f}, this model's {total:.3f}."
     )
+    return Decision("keep", reason)
 
 
 def shortcomings(first: Json, challenger: Json, slack: float) -> list[str]:
@@ -73,44 +127,17 @@ def shortcomings(first: Json, challenger: Json, slack: float) -> list[str]:
     return found
 
 
-def take(first: Json, challenger: Json, tried: list[Tried]) -> Settlement:
-    """The challenger becomes the champion and its verdict the final one, the old values kept."""
-    way = tried[-1]["rung"]
-    reason = f"Recalibrated by {way}: the model passes and replaces {first['champion']}."
-    reasons = [*challenger["reasons"], reason]
-    final = _final(first, challenger, "promote", reasons)
-    final["champion_gates"] = {gate["name"]: gate["value"] for gate in first["gates"]}
-    return Settlement(final | {"tried": tried}, "recalibrate", baseline=True)
+def surpassed(found: HeldOut | None) -> list[str]:
+    """Why a challenger is not better on what was held out; nothing when it is, or if nothing was.
 
-
-def drop(first: Json, tried: list[Tried]) -> Settlement:
-    """The champion stays; a cohort that it does not fit is no baseline.
-
-    Args:
-        first: the first verdict.
-        tried: every challenger, in order; each fell short.
+    The mean over the batches is compared, whatever their size.
     """
-    dropped = [f"By {t['rung']}: dropped, {', '.join(t['because'])}." for t in tried]
-    final = _final(first, first, "keep", [*first["reasons"], *dropped])
-    last = next(t["model"] for t in reversed(tried) if t["model"])
-    return Settlement(final | {"challenger": last, "tried": tried}, "drop", baseline=False)
-
-
-def founded(settlement: Settlement, kind: str) -> Settlement:
-    """A settlement that says whether its cohort is the first baseline of its kind.
-
-    Args:
-        settlement: of a cohort whose kind has no other baseline.
-        kind: ` of lung by 10x`, or nothing.
-    """
-    if not settlement.baseline:
-        return settlement
-    sentence = (
-        f"This is the first cohort{kind} under this name: it becomes the baseline that later"
-        " ones are judged against."
-    )
-    reasons = [*settlement.verdict["reasons"], sentence]
-    return replace(settlement, verdict={**settlement.verdict, "reasons": reasons})
+    if found is None or found.challenger < found.champion:
+        return []
+    return [
+        f"on {found.observations} held-out observations of {found.batches} batches its counts cost"
+        f" {found.challenger:.4g} {found.unit}, the champion's {found.champion:.4g}"
+    ]
 
 
 def _totals(own: Json, other: Json) -> tuple[float | None, float | None]:
@@ -119,14 +146,3 @@ def _totals(own: Json, other: Json) -> tuple[float | None, float | None]:
         if own.get(kind) is not None and other.get(kind) is not None:
             return own[kind], other[kind]
     return None, None
-
-
-def _final(first: Json, verdict: Json, decision: str, reasons: list[str]) -> Json:
-    identity = {key: first[key] for key in ("schema", "run", "cohort", "champion")}
-    return {
-        **verdict,
-        **identity,
-        "model_decision": decision,
-        "reasons": reasons,
-        "first": first["model_decision"],
-    }

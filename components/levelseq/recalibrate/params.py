@@ -19,3 +19,9 @@ class RecalibrateParams(StepParams):
         description="how far the challenger's total score on this cohort may lie below the "
         "champion's when it mends a failed gate",
     )
+    retrain_cells: int = Field(
+        200_000,
+        ge=0,
+        description="most observations, of old cohorts and the new one, that the ladder's last rung"
+        " trains a model anew on; 0: none",
+    )

@@ -8,19 +8,21 @@ from typing import Any
 
 from levelseq.cohort.keys import manifest_json
 from levelseq.cost import costs_of
-from levelseq.errors import BadAddress, Conflict
+from levelseq.errors import BadAddress, BadInput, Conflict
 from levelseq.progress import stage
-from levelseq.recalibrate.challenge import LADDER, Rung
-from levelseq.recalibrate.decision import (
+from levelseq.recalibrate.challenge import LADDER, Challenge, Rung, Unsuited
+from levelseq.recalibrate.decision import shortcomings, surpassed
+from levelseq.recalibrate.held_out import HeldOut
+from levelseq.recalibrate.params import RecalibrateParams
+from levelseq.recalibrate.settlement import (
     Settlement,
     Tried,
+    as_tried,
     drop,
     founded,
     settle,
-    shortcomings,
     take,
 )
-from levelseq.recalibrate.params import RecalibrateParams
 from levelseq.registry import MOVES, Baselines, Kind, Registry, alike
 from levelseq.registry.sinks import tell_decision
 from levelseq.store import Store, open_store, parent
@@ -128,16 +130,41 @@ def _climbed(
     """The first challenger without shortcomings is taken; the dearer ones are not made then."""
     tried: list[Tried] = []
     for rung in ladder:
-        challenge = rung.make(params, first, workspace, name)
-        if challenge is None:
-            tried.append({"rung": rung.name, "model": None, "because": [rung.unsuited]})
+        challenge = _challenge(rung, params, first, workspace, name)
+        if isinstance(challenge, Unsuited):
+            tried.append({"rung": rung.name, "model": None, "because": [challenge.because]})
             continue
-        found = shortcomings(first, challenge.verdict, params.score_slack)
-        tried.append({"rung": rung.name, "model": challenge.verdict["model"], "because": found})
+        found, held_out = shortcomings(first, challenge.verdict, params.score_slack), None
+        if not found:
+            held_out = _compared(challenge)
+            found = surpassed(held_out)
+        tried.append(as_tried(rung.name, challenge.verdict, found, held_out))
         stage("recalibrate", f"challenger by {rung.name}", passes=not found)
         if not found:
             return take(first, challenge.verdict, tried), challenge.pictures
     return drop(first, tried), None
+
+
+def _challenge(
+    rung: Rung, params: RecalibrateParams, first: Json, workspace: str, name: str
+) -> Challenge | Unsuited:
+    """A rung's challenger; a way that these data do not allow is one that does not suit."""
+    try:
+        return rung.make(params, first, workspace, name)
+    except BadAddress:
+        raise
+    except BadInput as error:
+        return Unsuited(error.message)
+
+
+def _compared(challenge: Challenge) -> HeldOut | None:
+    """Champion and challenger on what was held out; None where the rest is too little to fit to."""
+    try:
+        return challenge.held_out()
+    except BadAddress:
+        raise
+    except BadInput:
+        return None
 
 
 def _stage(store: Store, settlement: Settlement, report: str) -> Json:

@@ -6,29 +6,32 @@ from dataclasses import dataclass
 from typing import Any
 
 from levelseq.cohort import Cohort, Normalized
-from levelseq.errors import BadAddress
 from levelseq.models.saving import read_model_json
 from levelseq.progress import stage
-from levelseq.registry import Baseline, Baselines, Kind, Registry, alike, run_folder, series
-from levelseq.store import join, read_json
-from levelseq.validate import conservation, mixing, scib
+from levelseq.recalibrate.decision import Decision, data_decision, model_decision
+from levelseq.registry import Baseline, Baselines, Kind, Registry, alike, series
+from levelseq.validate import conservation, mixing
 from levelseq.validate.adversarial import hardened
 from levelseq.validate.board import inform, read_protected
+from levelseq.validate.consistency import consistency
 from levelseq.validate.control_chart import Chart, control_chart
 from levelseq.validate.controls import peer_controls, random_split
+from levelseq.validate.correction import Correction, nothing_to_correct
 from levelseq.validate.drift_evidence import judge_drift
 from levelseq.validate.evidence import Evidence, gather
-from levelseq.validate.gates import Decision, Gate, data_decision, model_decision, not_evaluated
+from levelseq.validate.gates import Gate, not_evaluated
 from levelseq.validate.metric_versions import metric_version
 from levelseq.validate.params import ValidateParams
-from levelseq.validate.peers import SCIB_OBSERVATIONS, Peers, measure
+from levelseq.validate.peers import SCIB_OBSERVATIONS, Measured, Peers, measure
 from levelseq.validate.pictures import Pictures
 from levelseq.validate.portrait import portray
 from levelseq.validate.reasons import reasons
 from levelseq.validate.reference_evidence import reference_gates
+from levelseq.validate.score_controls import ScoreControls, control_scores
 from levelseq.validate.signature import Comparison, compare
 from levelseq.validate.signature_gates import NAMES as SIGNATURE
 from levelseq.validate.signature_gates import SignatureLimits, signature_gates
+from levelseq.validate.totals import comparable, recorded, scores_of
 
 __all__ = ["Evaluation", "evaluate"]
 
@@ -48,6 +51,8 @@ class Evaluation:
         gates: in the order of the report.
         charts: each gate against its own past; they refuse nothing.
         controls: judged like gates; they refuse nothing.
+        correction: what there was to correct before levelling.
+        structure: scores of structure, and the controls that beat a score.
         governance: what the board is told, as JSON.
         scores: name -> value; the version of scib-metrics among them.
         data: release or refuse.
@@ -67,6 +72,8 @@ class Evaluation:
     gates: list[Gate]
     charts: list[Chart]
     controls: list[Gate]
+    correction: Correction
+    structure: ScoreControls
     governance: dict[str, Any]
     scores: dict[str, float | str]
     data: str
@@ -108,6 +115,8 @@ def evaluate(
     board = inform(params, cohort, evidence, compared, protected)
     stage("validate", "governance looked at", gates=len(board.gates))
     drift = judge_drift(cohort, normalized, model, workspace, name)
+    champion = Registry(workspace, name).champion()
+    reigning = champion["model"] if champion else None
     gates = [
         *reference_gates(cohort, normalized),
         *_signature(cohort, evidence, compared, params),
@@ -115,6 +124,7 @@ def evaluate(
         *_conservation(evidence, peers, params),
         *_mixing(evidence, peers),
         *drift.gates,
+        consistency(model, reigning, workspace),
     ]
     gates = hardened(gates, manifest["class"])
     kind = Kind.of(cohort)
@@ -122,34 +132,38 @@ def evaluate(
     history = _history(gates, past)
     charts = [control_chart(g.name, history[g.name], g.value, g.threshold) for g in _charted(gates)]
     controls = [random_split(model, cohort, params.seed), *peer_controls(peers)]
+    structure = control_scores(evidence, peers, params.seed)
+    correction = _correction(evidence, peers)
     stage("validate", "gates and controls done", gates=len(gates), controls=len(controls))
-    scores = _scores(peers)
-    champion = Registry(workspace, name).champion()
+    scores = scores_of(peers)
     decision = _decided(gates, key, scores, workspace, champion)
     return Evaluation(
         params=params,
         cohort=cohort.fingerprint,
         normalized=str(normalized.manifest["key"]),
         model=key,
-        champion=champion["model"] if champion else None,
+        champion=reigning,
         kind=kind,
         earlier=len(past),
         gates=gates,
         charts=charts,
-        controls=controls,
+        controls=[*controls, *structure.gates],
+        correction=correction,
+        structure=structure,
         governance=board.content,
         scores=scores,
         data=data_decision(gates),
         decision=decision.model,
         drift=drift.table,
-        reasons=reasons(gates, controls, charts, decision.reason),
+        reasons=reasons(gates, controls, charts, decision.reason, [correction.reason]),
         pictures=portray(params, cohort, normalized, model, evidence, peers, history),
     )
 
 
 def _charted(gates: list[Gate]) -> list[Gate]:
-    """Not drift, measured from each champion anew, nor protected sets, which a user may change."""
-    return [g for g in gates if g.family != "drift" and g.name != "governance.protected_genes"]
+    """Not what is measured from each champion anew, nor protected sets, which a user may change."""
+    anew = ("drift", "consistency")
+    return [g for g in gates if g.family not in anew and g.name != "governance.protected_genes"]
 
 
 def _decided(
@@ -159,7 +173,7 @@ def _decided(
     workspace: str,
     champion: dict[str, Any] | None,
 ) -> Decision:
-    total, champion_total = _comparable(scores, _recorded(workspace, champion))
+    total, champion_total = comparable(scores, recorded(workspace, champion))
     return model_decision(
         gates,
         model=key,
@@ -211,51 +225,23 @@ def _mixing(evidence: Evidence, peers: Peers) -> list[Gate]:
         gates = [not_evaluated(names[0], reason)]
     else:
         gates = [mixing.ilisi_gate(own.ilisi, before.ilisi, peers.allowed, labelled=labelled)]
-    after, earlier = own.variance, before.variance
-    if peers.labelled is not None and evidence.label_C is not None:
-        rows, label = peers.labelled, evidence.label_C[peers.labelled]
-        batch = evidence.batch_C[rows]
-        after = mixing.batch_variance(own.embedding[rows], batch, label)
-        earlier = mixing.batch_variance(before.embedding[rows], batch, label)
+    after, earlier = (_variance(evidence, peers, found) for found in (own, before))
     return [*gates, mixing.variance_gate(after, earlier, labelled=labelled)]
 
 
-def _scores(peers: Peers) -> dict[str, float | str]:
-    """The model's scores by their names, its peers' behind the method's name."""
-    scores: dict[str, float | str] = {}
-    for i, (method, found) in enumerate(peers.by_method.items()):
-        prefix = f"{method}_" if i else ""
-        if found.scib is not None:
-            scores[f"{prefix}scib_total"] = found.scib.total
-            scores[f"{prefix}scib_bio"] = found.scib.bio
-            scores[f"{prefix}scib_batch"] = found.scib.batch
-        if found.label_free is not None:
-            scores[f"{prefix}label_free_batch"], scores[f"{prefix}label_free_total"] = (
-                found.label_free
-            )
-    if peers.own.ilisi is not None:
-        scores["scib_metrics"] = scib.version()
-    return scores
+def _variance(evidence: Evidence, peers: Peers, found: Measured) -> mixing.BatchVariance:
+    """Between batches, within labels where cells have them."""
+    if peers.labelled is None or evidence.label_C is None:
+        return found.variance
+    rows = peers.labelled
+    return mixing.batch_variance(
+        found.embedding[rows], evidence.batch_C[rows], evidence.label_C[rows]
+    )
 
 
-def _recorded(workspace: str, champion: dict[str, Any] | None) -> dict[str, Any]:
-    """The scores in the verdict of the run that made the champion."""
-    if champion is None:
-        return {}
-    try:
-        verdict = read_json(join(run_folder(workspace, champion["run"]), "verdict.json"))
-    except BadAddress:
-        return {}
-    return dict(verdict["scores"])
-
-
-def _comparable(
-    own: dict[str, float | str], champion: dict[str, Any]
-) -> tuple[float | None, float | None]:
-    """Two totals of the same kind by the same version of scib-metrics, or None twice."""
-    if own.get("scib_metrics") == champion.get("scib_metrics"):
-        for kind in ("scib_total", "label_free_total"):
-            mine, other = own.get(kind), champion.get(kind)
-            if isinstance(mine, float) and isinstance(other, int | float):
-                return mine, float(other)
-    return None, None
+def _correction(evidence: Evidence, peers: Peers) -> Correction:
+    """Of a single batch there is nothing to say."""
+    if len(evidence.batches) < 2:
+        return Correction(True, peers.before.variance, None)
+    variance = _variance(evidence, peers, peers.before)
+    return nothing_to_correct(variance, peers.before.ilisi, peers.allowed_before)

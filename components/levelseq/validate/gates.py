@@ -1,27 +1,17 @@
-"""Gates: a measured value, what is accepted, an outcome and the reason; and what follows from them.
+"""Gates: a measured value, what is accepted, an outcome and the reason.
 
 a gate of                         fails              warns
 mixing, conservation, signature,
 reference, governance             data are refused   named in the reasons
 drift                             champion is
                                   recalibrated       named in the reasons
-generalization                    never              named in the reasons
+consistency, generalization       never              named in the reasons
 
 Of a model that was trained against an adversary, warnings of conservation, signature and governance
 refuse the data too (`adversarial`).
 
-champion    the model is    data      drift    total               the model is
-none        new             release                                promoted
-none        new             refuse                                 not taken (keep)
-some        the champion              fails                        recalibrated
-some        the champion              passes                       kept
-some        another one     release            not below champion  promoted
-some        another one     otherwise                              not taken (keep)
-
-A champion is recalibrated by challengers, the cheapest first: adapters for the new leaves, then
-fine-tuning with replay. The first is promoted whose data are released, none of whose gates fails,
-for which every gate that failed was evaluated, and whose total is at most `score_slack` below the
-champion's; those before it, and all when none is, are dropped, each with its reasons in the log.
+What becomes of the model follows from these outcomes: see the table in
+`levelseq.recalibrate.decision`.
 Control charts warn; they decide nothing.
 """
 
@@ -35,14 +25,12 @@ from levelseq.validate.jackknife import Interval
 
 __all__ = [
     "FAMILIES",
-    "Decision",
+    "REFUSING",
     "Gate",
     "Limits",
     "Outcome",
-    "data_decision",
     "judge",
     "judge_soundly",
-    "model_decision",
     "not_evaluated",
     "significant",
 ]
@@ -53,9 +41,10 @@ Range = tuple[float | None, float | None]
 # The gravest first; drift judges the model, generalization tells what the next one may expect.
 FAMILIES = (
     *("reference", "signature", "governance", "conservation", "mixing"),
-    *("drift", "generalization"),
+    *("drift", "consistency", "generalization"),
 )
 REFUSING = FAMILIES[:5]
+"""Those of which one failed gate refuses the data."""
 
 
 @dataclass(frozen=True)
@@ -106,13 +95,6 @@ class Limits(NamedTuple):
     tolerated: Range
 
 
-class Decision(NamedTuple):
-    """What becomes of the model, and why in one sentence."""
-
-    model: Literal["promote", "keep", "recalibrate"]
-    reason: str
-
-
 def judge(
     name: str, value: float, limits: Limits, reason: str, threshold_from: str = "default"
 ) -> Gate:
@@ -151,52 +133,6 @@ def significant(value: float | None, digits: int = 6) -> float | None:
     if value is None or not math.isfinite(value):
         return None
     return float(f"{float(value):.{digits}g}")
-
-
-def data_decision(gates: list[Gate]) -> Literal["release", "refuse"]:
-    """Whether the data may be released."""
-    failed = any(gate.outcome == "fail" and gate.family in REFUSING for gate in gates)
-    return "refuse" if failed else "release"
-
-
-def model_decision(
-    gates: list[Gate],
-    *,
-    model: str,
-    champion: str | None,
-    total: float | None,
-    champion_total: float | None,
-) -> Decision:
-    """What becomes of the model; the table at the top of this file.
-
-    Args:
-        gates: of this run.
-        model: key of the model that was judged.
-        champion: key of the champion, if there is one.
-        total: the model's total score.
-        champion_total: the champion's as recorded, of the same kind as `total`; None if unknown.
-    """
-    released = data_decision(gates) == "release"
-    if champion is None:
-        if released:
-            return Decision("promote", "There is no champion yet, and this model is fit to be one.")
-        return Decision("keep", "The model is not promoted, since its data are refused.")
-    if champion == model:
-        if any(gate.outcome == "fail" and gate.family == "drift" for gate in gates):
-            return Decision("recalibrate", "The data have drifted away from the champion's.")
-        return Decision("keep", "The champion stays: the data look like those it was fitted to.")
-    if not released:
-        return Decision("keep", "The champion stays, since this model's data are refused.")
-    if total is None or champion_total is None:
-        reason = "The model passes; no total of the champion can be compared with its own."
-        return Decision("promote", reason)
-    if total >= champion_total:
-        reason = f"Its total score, {total:.3f}, is not below the champion's {champion_total:.3f}."
-        return Decision("promote", reason)
-    reason = (
-        f"The champion stays: its total score is {champion_total:.3f}, this model's {total:.3f}."
-    )
-    return Decision("keep", reason)
 
 
 def _within(value: float, bounds: Range) -> bool:

@@ -14,6 +14,7 @@ from levelseq.validate.gates import Gate, Limits, judge, not_evaluated
 
 __all__ = [
     "LISI_OBSERVATIONS",
+    "NEGLIGIBLE",
     "BatchVariance",
     "batch_variance",
     "ilisi_gate",
@@ -25,7 +26,7 @@ Text = NDArray[Any]
 
 LISI_OBSERVATIONS = 30
 # A share of variance this close to what chance gives is no batch effect.
-_NEGLIGIBLE = 0.01
+NEGLIGIBLE = 0.01
 
 
 class BatchVariance(NamedTuple):
@@ -104,7 +105,7 @@ def variance_gate(after: BatchVariance, before: BatchVariance, *, labelled: bool
     where = " within labels" if labelled else ""
     if not np.isfinite(before.share) or not np.isfinite(after.share):
         return not_evaluated(name, "The embedding has no variance.")
-    if before.excess < _NEGLIGIBLE:
+    if before.excess < NEGLIGIBLE:
         accepted, tolerated = after.chance + 0.03, after.chance + 0.08
         if after.share <= accepted:
             reason = (
@@ -118,8 +119,8 @@ def variance_gate(after: BatchVariance, before: BatchVariance, *, labelled: bool
             )
     else:
         left, most = (0.4, 0.7) if labelled else (0.5, 0.8)
-        accepted = after.chance + max(left * before.excess, _NEGLIGIBLE)
-        tolerated = after.chance + max(most * before.excess, 2 * _NEGLIGIBLE)
+        accepted = after.chance + max(left * before.excess, NEGLIGIBLE)
+        tolerated = after.chance + max(most * before.excess, 2 * NEGLIGIBLE)
         reason = (
             f"Batch explains {after.share:.1%} of the variance{where} after levelling,"
             f" {before.share:.1%} before."

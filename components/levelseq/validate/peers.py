@@ -66,12 +66,14 @@ class Peers:
         no_combat: why ComBat is not there.
         labelled: (C,) observations that have a label, or None without labels to score with.
         allowed: iLISI of the levelled embedding with batches dealt out anew (within labels).
+        allowed_before: the same of the unintegrated one.
     """
 
     by_method: dict[str, Measured]
     no_combat: str
     labelled: NDArray[np.bool_] | None
     allowed: float | None
+    allowed_before: float | None
 
     @property
     def own(self) -> Measured:
@@ -112,8 +114,8 @@ def measure(evidence: Evidence, seed: int) -> Peers:
             _scib(embedding, before, evidence, labelled),
         )
     dealt = mixing.permuted(batch, _known_labels(evidence, labelled), seed)
-    allowed = _ilisi(evidence.level_CD, [dealt])[0]
-    return Peers(by_method, no_combat, labelled, allowed)
+    allowed, allowed_before = (_ilisi(x, [dealt])[0] for x in (evidence.level_CD, before))
+    return Peers(by_method, no_combat, labelled, allowed, allowed_before)
 
 
 def _keeping(evidence: Evidence, before: F32, seed: int) -> Callable[[F32], conservation.Kept]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from levelseq.validate.control_chart import Chart
 from levelseq.validate.gates import FAMILIES, Gate
 
@@ -9,11 +11,20 @@ __all__ = ["reasons"]
 
 
 def reasons(
-    gates: list[Gate], controls: list[Gate], charts: list[Chart], decision: str
+    gates: list[Gate],
+    controls: list[Gate],
+    charts: list[Chart],
+    decision: str,
+    asides: Sequence[str] = (),
 ) -> list[str]:
     """What failed, what warned, which control and chart speak against the run, then the decision.
 
     When nothing speaks against the data, one sentence says so and what was not looked at.
+
+    Args:
+        gates, controls, charts: of the run.
+        decision: what becomes of the model, and why.
+        asides: sentences that speak neither for the data nor against them; empty ones are left out.
     """
     ordered = sorted(gates, key=lambda gate: FAMILIES.index(gate.family))
     found = [
@@ -23,7 +34,7 @@ def reasons(
     found += [chart.reason for chart in charts if chart.alarms]
     if not found:
         found = [_all_passed(gates)]
-    return [*dict.fromkeys(found), decision]
+    return [*dict.fromkeys(found), *filter(None, asides), decision]
 
 
 def _all_passed(gates: list[Gate]) -> str:

@@ -39,6 +39,8 @@ def as_verdict(evaluation: Evaluation, run: str) -> dict[str, Any]:
         "baseline": evaluation.kind.as_json() | {"earlier": evaluation.earlier},
         "governance": evaluation.governance,
         "drift": evaluation.drift,
+        "correction": evaluation.correction.as_json(),
+        "structure": evaluation.structure.as_json(),
         "controls": [gate.as_json() for gate in evaluation.controls],
         "scores": {
             name: value if isinstance(value, str) else significant(value)

@@ -34,10 +34,14 @@ FAMILIES = {
     "signature": ("Signature", "Is the difference between the conditions the same as before?"),
     "governance": ("Governance", "Did levelling take the condition away with the batch?"),
     "generalization": ("Generalization", "Does a model fitted elsewhere do as well as before?"),
+    "consistency": ("Consistency", "Do earlier samples keep their values with this model?"),
     "drift": ("Drift", "Do these data look like those that the model was fitted to?"),
 }
 
 _TERMS = {
+    "anchors": "how far anchor samples move",
+    "shuffled": "cells shuffled within their type",
+    "labels_only": "an embedding of the labels alone",
     "ilisi": "iLISI",
     "clisi": "cLISI",
     "cilisi": "CiLISI",

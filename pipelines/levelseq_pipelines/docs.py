@@ -23,11 +23,11 @@ from levelseq.validate import component as validate
 __all__ = ["DOORS", "current", "params_of", "render"]
 
 DOORS = {
-    "ingest": (ingest.plan, ingest.ingest),
+    "ingest": (ingest.plan, ingest.ingest, ingest.arrivals),
     "normalize": (normalize.normalize,),
-    "train": (train.train,),
+    "train": (train.train, train.train_distributed),
     "validate": (validate.validate,),
-    "recalibrate": (recalibrate.recalibrate, recalibrate.enforce),
+    "recalibrate": (recalibrate.recalibrate, recalibrate.enforce, recalibrate.summarize),
 }
 
 _BEGIN = "<!-- tables: made by `make docs` -->"

@@ -22,8 +22,8 @@ import yaml
 from kfp import components, local
 
 from levelseq.cohort import manifest_json
-from levelseq.doors import plan_run
 from levelseq.errors import BadAddress, LevelseqError, Refused, from_json
+from levelseq.planned_run import plan_run
 from levelseq.progress import is_for_reading, relay, stage
 from levelseq.registry import run_folder
 from levelseq.store import join, open_store, read_json

@@ -18,6 +18,10 @@ PLUMBING = {
     "pipeline",
     "choices",
     "verdict",
+    "job",
+    "part",
+    "parts",
+    "most_parts",
 }
 PARAMS_DOORS = {step: doors[0] for step, doors in DOORS.items()}
 

@@ -43,7 +43,7 @@ from levelseq.progress import notice, stage
 from levelseq.store import Store, join, open_store
 from levelseq.train.params import TrainParams
 
-__all__ = ["run"]
+__all__ = ["MODEL", "model_key", "run"]
 
 _NETWORKS: dict[str, type[VaeModel]] = {
     "vae": VaeModel,
@@ -87,15 +87,7 @@ def run(params: TrainParams, cohort: str, normalized: str, workspace: str) -> st
         Retryable: told to stop (SIGTERM); it has saved what it did.
     """
     opened, values = open_cohort(cohort), open_normalized(normalized)
-    chosen = params.model_dump(exclude={"checkpoint_seconds"})
-    key = content_key(
-        {
-            "cohort": opened.fingerprint,
-            "normalized": values.manifest["key"],
-            "params": chosen,
-            "schema": SCHEMA,
-        }
-    )
+    key, chosen = model_key(params, cohort, normalized), _chosen(params)
     folder = join(workspace, "models", key)
     store = open_store(folder)
     checkpoints = StoreCheckpoints(
@@ -115,6 +107,23 @@ def run(params: TrainParams, cohort: str, normalized: str, workspace: str) -> st
         if processes.first:
             checkpoints.remove()
     return folder
+
+
+def model_key(params: TrainParams, cohort: str, normalized: str) -> str:
+    """The key of the model that is fitted to a cohort and its classical values."""
+    return content_key(
+        {
+            "cohort": open_cohort(cohort).fingerprint,
+            "normalized": open_normalized(normalized).manifest["key"],
+            "params": _chosen(params),
+            "schema": SCHEMA,
+        }
+    )
+
+
+def _chosen(params: TrainParams) -> dict[str, Any]:
+    """The params that make a model what it is."""
+    return params.model_dump(exclude={"checkpoint_seconds"})
 
 
 def _write(

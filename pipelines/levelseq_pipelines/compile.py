@@ -26,9 +26,7 @@ def compiled_yaml(pipeline: str, chosen: Placement = LOCAL) -> str:
 
 
 @cache
-def manifest_yaml(
-    pipeline: str, chosen: Placement = LOCAL, namespace: str = NAMESPACE
-) -> str:
+def manifest_yaml(pipeline: str, chosen: Placement = LOCAL, namespace: str = NAMESPACE) -> str:
     """A `Pipeline` and its `PipelineVersion` of pipelines.kubeflow.org/v2beta1.
 
     For API servers that keep pipelines in Kubernetes; the version's name holds the release and the

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from levelseq.errors import BadOption, LevelseqError, Retryable
+from levelseq.models.saving import MODEL
 from levelseq.progress import stage
 from levelseq.store import join, open_store
+from levelseq.train.key import model_key
 from levelseq.train.params import TrainParams
-from levelseq.train.step import MODEL, model_key
 from levelseq.train.trainer_api import Ended, TrainerApi
 from levelseq.train.trainjob import ANNOTATION, MANAGER, Launch, job_name, train_command, trainjob
 

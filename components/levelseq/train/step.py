@@ -10,7 +10,6 @@ from levelseq.cohort import (
     BatchTree,
     Cohort,
     Normalized,
-    content_key,
     open_cohort,
     open_normalized,
     why_classical,
@@ -33,7 +32,7 @@ from levelseq.models.planning import (
     why_likelihood,
 )
 from levelseq.models.processes import Processes, joined
-from levelseq.models.saving import MODEL, SCHEMA, Model, save_model
+from levelseq.models.saving import MODEL, Model, save_model
 from levelseq.models.style_transfer import StyleModel
 from levelseq.models.training import TrainingPlan
 from levelseq.models.vae_fit import fit_vae
@@ -41,9 +40,10 @@ from levelseq.models.vae_settings import VaeSettings
 from levelseq.normalize.state import read_state
 from levelseq.progress import notice, stage
 from levelseq.store import Store, join, open_store
+from levelseq.train.key import chosen_of, model_key
 from levelseq.train.params import TrainParams
 
-__all__ = ["MODEL", "model_key", "run"]
+__all__ = ["run"]
 
 _NETWORKS: dict[str, type[VaeModel]] = {
     "vae": VaeModel,
@@ -87,7 +87,7 @@ def run(params: TrainParams, cohort: str, normalized: str, workspace: str) -> st
         Retryable: told to stop (SIGTERM); it has saved what it did.
     """
     opened, values = open_cohort(cohort), open_normalized(normalized)
-    key, chosen = model_key(params, cohort, normalized), _chosen(params)
+    key, chosen = model_key(params, cohort, normalized), chosen_of(params)
     folder = join(workspace, "models", key)
     store = open_store(folder)
     checkpoints = StoreCheckpoints(
@@ -107,23 +107,6 @@ def run(params: TrainParams, cohort: str, normalized: str, workspace: str) -> st
         if processes.first:
             checkpoints.remove()
     return folder
-
-
-def model_key(params: TrainParams, cohort: str, normalized: str) -> str:
-    """The key of the model that is fitted to a cohort and its classical values."""
-    return content_key(
-        {
-            "cohort": open_cohort(cohort).fingerprint,
-            "normalized": open_normalized(normalized).manifest["key"],
-            "params": _chosen(params),
-            "schema": SCHEMA,
-        }
-    )
-
-
-def _chosen(params: TrainParams) -> dict[str, Any]:
-    """The params that make a model what it is."""
-    return params.model_dump(exclude={"checkpoint_seconds"})
 
 
 def _write(

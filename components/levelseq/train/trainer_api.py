@@ -93,15 +93,18 @@ class TrainerApi:
 
         try:
             if "KUBERNETES_SERVICE_HOST" in os.environ:
-                config.load_incluster_config()
-                return cls(client.ApiClient(), _NAMESPACE.read_text(encoding="utf-8").strip())
-            config.load_kube_config()
-            _, context = config.list_kube_config_contexts()
+                own = client.Configuration()
+                config.load_incluster_config(client_configuration=own)
+                namespace = _NAMESPACE.read_text(encoding="utf-8").strip()
+                return cls(client.ApiClient(own), namespace)
+            file = os.environ.get("KUBECONFIG")
+            _, context = config.list_kube_config_contexts(config_file=file)
+            users = config.new_client_from_config(config_file=file)
         except config.ConfigException as error:
             raise BadOption(
                 "no cluster is configured", where="kubeconfig", do="run in a pod, or set KUBECONFIG"
             ) from error
-        return cls(client.ApiClient(), context["context"].get("namespace", "default"))
+        return cls(users, context["context"].get("namespace", "default"))
 
     def create(self, manifest: dict[str, Any]) -> bool:
         """Create a job; False when there is one of that name."""

@@ -162,9 +162,7 @@ def test_what_the_cluster_refuses_is_one_line(
 
 
 def test_an_api_that_does_not_answer_is_worth_another_try(api, prepared, tmp_path, cluster):
-    api._jobs.api_client.configuration.host = "http://127.0.0.1:9"
-    api._jobs.api_client.configuration.retries = 0
-    api._jobs.api_client.rest_client.pool_manager.connection_pool_kw["retries"] = 0
+    cluster.stop()
     with pytest.raises(StoreUnavailable, match="does not answer"):
         start(api, tmp_path)
 

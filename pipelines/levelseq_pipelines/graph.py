@@ -70,7 +70,7 @@ def gather(given: dict[str, Any], pipeline: str, choices: str) -> Gathered:
         most_parts=most_parts,
         **{field: given[field] for field in STUDY},
     )
-    schedule(planned, SMALL, cached=False)
+    schedule(planned.set_display_name("plan"), SMALL, cached=False)
     told = {key: planned.outputs[key] for key in ("run", "fingerprint")} | {"workspace": workspace}
     size = Size(planned.outputs["cpu"], planned.outputs["memory"])
 
@@ -123,13 +123,14 @@ def judge(gathered: Gathered, given: dict[str, Any], mapped: Any, **model: Any) 
         **model,
         **gathered.told,
     )
-    schedule(judged, DATA, gathered.size, cached=False)
+    schedule(judged.set_display_name("validate"), DATA, gathered.size, cached=False)
     verdict = judged.outputs["verdict"]
     with dsl.If(judged.outputs["model_decision"] == "recalibrate", "adapt"):
         adapted = recalibrate(verdict=verdict, name=name, **told)
-        schedule(adapted, FIT, gathered.size, cached=False)
+        schedule(adapted.set_display_name("recalibrate"), FIT, gathered.size, cached=False)
     with dsl.Else("settle"):
         settled = recalibrate(verdict=verdict, name=name, **told)
-        schedule(settled, SMALL, cached=False)
+        schedule(settled.set_display_name("recalibrate"), SMALL, cached=False)
     final = dsl.OneOf(adapted.outputs["address"], settled.outputs["address"])
-    schedule(enforce(verdict=final, **told), SMALL, cached=False)
+    kept = enforce(verdict=final, **told)
+    schedule(kept.set_display_name("enforce"), SMALL, cached=False)

@@ -113,14 +113,15 @@ def _columns(waits: dict[str, set[str]]) -> list[list[str]]:
         return depth[name]
 
     columns: list[list[str]] = [[] for _ in range(max(map(of, waits)) + 1)]
-    for name in sorted(waits):
+    for name in sorted(waits, key=lambda name: (len(name), name)):  # condition-9 before -10
         columns[depth[name]].append(name)
     return columns
 
 
 def _is_beyond(before: str, others: set[str], waits: dict[str, set[str]]) -> bool:
     """Whether an arrow says nothing new: another task that is waited for waits for it too."""
-    seen, open_ = set(), list(others)
+    seen: set[str] = set()
+    open_ = list(others)
     while open_:
         name = open_.pop()
         if before in waits[name]:

@@ -49,7 +49,7 @@ def _fit_and_judge(given: dict[str, Any], pipeline: str = "normalize_cohort") ->
         fitted = _launched(asked, given, gathered.size)
     else:
         fitted = train(**asked)
-        schedule(fitted, FIT, gathered.size)
+        schedule(fitted.set_display_name("train"), FIT, gathered.size)
     model = fitted.outputs["model"]
     judge(gathered, given, values(gathered, "map", model=model, **_mapping(given)), model=model)
 

@@ -1,7 +1,6 @@
 """What the component folders say about themselves."""
 
 from pathlib import Path
-
 from xml.etree import ElementTree
 
 import pytest

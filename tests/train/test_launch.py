@@ -4,7 +4,6 @@ from pathlib import Path
 
 import jsonschema
 import pytest
-from train.trainer_server import JOBS, Cluster
 
 from levelseq.errors import BadOption, Retryable, StoreUnavailable
 from levelseq.models.saving import MODEL
@@ -12,6 +11,7 @@ from levelseq.train import TrainParams, launch
 from levelseq.train.key import model_key
 from levelseq.train.trainer_api import LastWords, TrainerApi
 from levelseq.train.trainjob import Launch, job_name, train_command, trainjob
+from train.trainer_server import JOBS, Cluster
 
 ASKED = Launch(image="levelseq/levelseq-cuda:0.1.0", nodes=2, gpus="1", cpu="4", memory="16Gi")
 PARAMS = TrainParams(model_class="vae", seed=3, use_labels=True)
@@ -74,9 +74,7 @@ def made_by_us(key, **status):
     return job | ({"status": status} if status else {})
 
 
-def test_a_job_is_started_watched_to_its_end_and_its_model_given(
-    cluster, api, prepared, tmp_path
-):
+def test_a_job_is_started_watched_to_its_end_and_its_model_given(cluster, api, prepared, tmp_path):
     key, folder = prepared
     cluster.ends = [AT_WORK, COMPLETE]
     cluster.requests.clear()

@@ -1,4 +1,4 @@
-"""What CI does on a release: versions at an API server; here one on the loopback that keeps them."""
+"""What CI does on a release: versions at an API server; here one on the loopback."""
 
 import json
 import threading

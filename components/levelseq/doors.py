@@ -10,50 +10,45 @@ import contextlib
 import os
 import sys
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from pathlib import Path
+from typing import Any
 
 from levelseq.artifacts import Artifact, address_of, hand_on, picked, show
-from levelseq.cohort import manifest_json
+from levelseq.cohort import Part, manifest_json, parts_of
 from levelseq.cost import costed
-from levelseq.errors import BadOption, LevelseqError
+from levelseq.errors import LevelseqError
+from levelseq.planned_run import champion_of, plan_run
 from levelseq.store import join, open_store, read_json
 
 __all__ = [
     "IMAGE",
-    "Planned",
-    "champion_of",
+    "arrivals",
     "enforce",
     "ingest",
     "normalize",
     "plan",
-    "plan_run",
     "recalibrate",
     "reporting",
+    "summarize",
     "train",
+    "train_distributed",
     "validate",
 ]
 
 IMAGE = os.environ.get("LEVELSEQ_IMAGE", "levelseq/levelseq-cpu:0.1.0")
 
 
-class Planned(NamedTuple):
-    """What a plan fixes before anything is read into shape."""
-
-    plan: str
-    fingerprint: str
-    run: str
-    champion: str
-
-
 @contextlib.contextmanager
-def reporting(workspace: str, run: str) -> Iterator[None]:
+def reporting(workspace: str, run: str, part: str = "") -> Iterator[None]:
     """Leave an error as `runs/<run>/error.json` and as the log's last line, and end with its code.
 
-    An error of an earlier try is taken away first. A bug passes through with its traceback.
+    An error of an earlier try is taken away first, but not by one of several parts: it may be
+    another's. A bug passes through with its traceback.
     """
     place = join(workspace, "runs", run)
     try:
-        open_store(place).delete("error.json")
+        if not part:
+            open_store(place).delete("error.json")
         yield
     except LevelseqError as error:
         with contextlib.suppress(LevelseqError):
@@ -63,71 +58,76 @@ def reporting(workspace: str, run: str) -> Iterator[None]:
         raise SystemExit(error.code) from error
 
 
-def plan_run(
-    deposits: list[str], workspace: str, *, name: str, pipeline: str, choices: str, **options: Any
-) -> Planned:
-    """Plan a pipeline's run: the plan's address, its fingerprint, the run's id, the champion.
-
-    Args:
-        choices: the pipeline's other choices as text; they are part of the run's id.
-        options: the fields of `IngestParams`.
-
-    Raises:
-        BadInput: a deposit or option is wrong, or `map_new_data` finds no champion.
-    """
-    from levelseq.ingest import plan as ingest_plan
-    from levelseq.ingest.params import IngestParams
-    from levelseq.registry import run_id
-
-    champion = champion_of(workspace, name)
-    if pipeline == "map_new_data" and not champion:
-        raise BadOption(
-            f"there is no champion named {name!r} in this workspace",
-            where="--name",
-            do=f"run normalize_cohort with --name {name} first",
-        )
-    address = ingest_plan.run(IngestParams.checked(**options), deposits, workspace)
-    fingerprint = str(read_json(address)["fingerprint"])
-    content = {
-        "fingerprint": fingerprint,
-        "pipeline": pipeline,
-        "name": name,
-        "options": choices,
-        "champion": champion if pipeline == "map_new_data" else "",
-    }
-    return Planned(address, fingerprint, run_id(content), champion)
-
-
-def champion_of(workspace: str, name: str) -> str:
-    """The address of a name's champion model, or nothing."""
-    from levelseq.registry import Registry
-
-    entry = Registry(workspace, name).champion()
-    return join(workspace, "models", str(entry["model"])) if entry else ""
-
-
 @costed
-def plan(plan: Artifact, deposits: list[str], workspace: str, run: str, **given: Any) -> Planned:
+def plan(
+    plan: Artifact,
+    deposits: list[str],
+    workspace: str,
+    run: str,
+    job: str,
+    most_parts: int,
+    **given: Any,
+) -> tuple[str, str, str, list[str], str, str]:
     """The `plan` door; a run without a name is named after its content."""
-    from levelseq.registry import run_id
+    from levelseq.ingest.forecast import requests
+    from levelseq.registry import remember_job, run_id
 
     asked = run or run_id({"deposits": deposits, **given})
+    job = "" if run else job
     with reporting(workspace, asked):
+        remember_job(workspace, job, asked)
         planned = plan_run(deposits, workspace, **given)
-        hand_on(plan, planned.plan, {"fingerprint": planned.fingerprint})
-        return planned._replace(run=run or planned.run)
+        named = run or planned.run
+        remember_job(workspace, job, named)
+        content = read_json(planned.plan)
+        predicted = content["predicted"]
+        hand_on(plan, planned.plan, {"fingerprint": planned.fingerprint, **predicted})
+        parts = parts_of(len(content["deposits"]), int(most_parts))
+        asks = requests(predicted)
+        return planned.fingerprint, named, planned.champion, parts, asks["memory"], asks["cpu"]
+
+
+def arrivals(deposits: list[str], workspace: str, name: str, job: str) -> tuple[str, list[str]]:
+    """The `arrivals` door: which pipeline is to run, and over which deposits."""
+    from levelseq.ingest.arrivals import arrived
+    from levelseq.registry import remember_job, run_id
+
+    asked = run_id({"deposits": deposits, "watch": name})
+    with reporting(workspace, asked):
+        remember_job(workspace, job, asked)
+        found = arrived(deposits, workspace, name)
+        if not found.n_new:
+            remember_job(workspace, job, "", f"nothing new among {found.n_seen} deposits")
+            return "nothing", []
+        known = champion_of(workspace, name)
+        return "map_new_data" if known else "normalize_cohort", [found.sheet]
 
 
 @costed
-def ingest(plan: Artifact, cohort: Artifact, workspace: str, run: str, fingerprint: str) -> None:
-    """The `ingest` door."""
+def ingest(
+    plan: Artifact,
+    cohort: Artifact,
+    workspace: str,
+    run: str,
+    fingerprint: str,
+    part: str,
+    parts: list[str],
+    most_parts: int,
+) -> tuple[list[str], str]:
+    """The `ingest` door: the names of the parts that work on the shards is split into."""
     from levelseq.cohort import open_cohort
     from levelseq.ingest import step
 
-    with reporting(workspace, run):
+    with reporting(workspace, run, part):
+        if part:
+            if not Part.read(part).whole:
+                step.run(address_of(plan), workspace, Part.read(part))
+            hand_on(cohort, address_of(plan), {"part": part})
+            return [], part
         address = step.run(address_of(plan), workspace)
         manifest = open_cohort(address).manifest
         hand_on(cohort, address, picked(manifest, "fingerprint", "n_obs", "n_vars"))
+        return parts_of(len(manifest["shards"]), int(most_parts)), part
 
 
 @costed
@@ -139,19 +139,28 @@ def normalize(
     fingerprint: str,
     model: Artifact | None,
     champion: str,
+    part: str,
+    parts: list[str],
     **options: Any,
-) -> None:
+) -> str:
     """The `normalize` door: by a model when there is one, else by a classical method."""
     from levelseq.cohort import open_normalized
     from levelseq.normalize import step
     from levelseq.normalize.params import NormalizeParams
 
-    with reporting(workspace, run):
+    with reporting(workspace, run, part):
         params = NormalizeParams.checked(**options)
         by = address_of(model) if model is not None else champion
+        if part:
+            # Of one part alone all the work is left to the task that follows.
+            if not Part.read(part).whole:
+                step.run(params, address_of(cohort), workspace, by, part=Part.read(part))
+            hand_on(normalized, address_of(cohort), {"part": part})
+            return part
         address = step.run(params, address_of(cohort), workspace, by)
         facts = picked(open_normalized(address).manifest, "key", "method", "unit")
         hand_on(normalized, address, facts)
+        return part
 
 
 @costed
@@ -171,6 +180,28 @@ def train(
     with reporting(workspace, run):
         params = TrainParams.checked(**options)
         address = step.run(params, address_of(cohort), address_of(normalized), workspace)
+        hand_on(model, address, picked(read_json(join(address, "model.json")), "key", "class"))
+
+
+@costed
+def train_distributed(
+    cohort: Artifact,
+    normalized: Artifact,
+    model: Artifact,
+    workspace: str,
+    run: str,
+    fingerprint: str,
+    **options: Any,
+) -> None:
+    """The `train_distributed` door."""
+    from levelseq.train import launch
+    from levelseq.train.params import TrainParams
+    from levelseq.train.trainjob import Launch
+
+    with reporting(workspace, run):
+        asked = Launch.checked(**{name: options.pop(name) for name in Launch.model_fields})
+        params = TrainParams.checked(**options)
+        address = launch.run(params, address_of(cohort), address_of(normalized), workspace, asked)
         hand_on(model, address, picked(read_json(join(address, "model.json")), "key", "class"))
 
 
@@ -232,3 +263,15 @@ def enforce(verdict: str, workspace: str, run: str) -> None:
 
     with reporting(workspace, run):
         enforcement.run(verdict)
+
+
+def summarize(summary: Artifact, workspace: str, run: str, job: str) -> None:
+    """The `summarize` door: how the run ended, and its error's line as the log's last one."""
+    from levelseq.run_summary import ending_of
+
+    ending = ending_of(workspace, run, job)
+    Path(summary.path).parent.mkdir(parents=True, exist_ok=True)
+    Path(summary.path).write_text(ending.as_markdown(), encoding="utf-8")
+    print("\n".join([ending.title, *ending.lines]), flush=True)
+    if ending.error:
+        print(ending.error, file=sys.stderr, flush=True)

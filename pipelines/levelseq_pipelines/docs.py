@@ -1,4 +1,6 @@
-"""The tables of the components' README files, made from the doors and the params models.
+"""The tables of the components' README files, and the pipelines' pictures.
+
+Tables are made from the doors and the params models, pictures from the compiled files.
 
 python -m levelseq_pipelines.docs            writes them
 python -m levelseq_pipelines.docs --check    fails when a file is not current
@@ -11,6 +13,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 import levelseq
 from levelseq.ingest import component as ingest
 from levelseq.normalize import component as normalize
@@ -19,15 +23,17 @@ from levelseq.parameters import StepParams
 from levelseq.recalibrate import component as recalibrate
 from levelseq.train import component as train
 from levelseq.validate import component as validate
+from levelseq_pipelines.picture import picture
+from levelseq_pipelines.pipelines import PIPELINES
 
-__all__ = ["DOORS", "current", "params_of", "render"]
+__all__ = ["DOORS", "current", "params_of", "picture_file", "picture_of", "readme", "render"]
 
 DOORS = {
-    "ingest": (ingest.plan, ingest.ingest),
+    "ingest": (ingest.plan, ingest.ingest, ingest.arrivals),
     "normalize": (normalize.normalize,),
-    "train": (train.train,),
+    "train": (train.train, train.train_distributed),
     "validate": (validate.validate,),
-    "recalibrate": (recalibrate.recalibrate, recalibrate.enforce),
+    "recalibrate": (recalibrate.recalibrate, recalibrate.enforce, recalibrate.summarize),
 }
 
 _BEGIN = "<!-- tables: made by `make docs` -->"
@@ -123,15 +129,30 @@ def _described(docstring: str) -> dict[str, str]:
     return words | {"returns": (parsed.returns and parsed.returns.description) or ""}
 
 
+def picture_file(pipeline: str) -> Path:
+    """Where a pipeline's picture is."""
+    return Path(levelseq.__file__).parents[2] / "docs" / f"{pipeline}.svg"
+
+
+def picture_of(pipeline: str) -> str:
+    """A pipeline's picture as it should be, made from what is shipped of it."""
+    shipped = Path(levelseq.__file__).parents[2] / "pipelines" / "compiled" / f"{pipeline}.yaml"
+    spec = next(iter(yaml.safe_load_all(shipped.read_text(encoding="utf-8"))))
+    return picture(spec, f"The pipeline {pipeline}")
+
+
 def main(check: bool) -> int:
-    """Write or check every README; 1 when a check finds an old one."""
-    old = [step for step in DOORS if current(step) != readme(step).read_text(encoding="utf-8")]
-    for step in old:
+    """Write or check every README and picture; 1 when a check finds an old one."""
+    fresh = {readme(step): current(step) for step in DOORS}
+    fresh |= {picture_file(pipeline): picture_of(pipeline) for pipeline in PIPELINES}
+    for file, text in fresh.items():
+        if file.exists() and file.read_text(encoding="utf-8") == text:
+            continue
         if check:
-            print(f"{readme(step)} is not current: run `make docs`", file=sys.stderr)
-        else:
-            readme(step).write_text(current(step), encoding="utf-8")
-    return int(check and bool(old))
+            print(f"{file} is not current: run `make docs`", file=sys.stderr)
+            return 1
+        file.write_text(text, encoding="utf-8")
+    return 0
 
 
 if __name__ == "__main__":

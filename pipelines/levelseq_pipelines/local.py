@@ -23,16 +23,16 @@ from kfp import components, local
 
 from levelseq.cohort import manifest_json
 from levelseq.cost import Cost, Meter, costs_of, total
-from levelseq.doors import plan_run
 from levelseq.errors import BadAddress, LevelseqError, Refused, from_json
 from levelseq.ingest.params import KeepRule
+from levelseq.planned_run import plan_run
 from levelseq.progress import is_for_reading, relay, stage
 from levelseq.registry import run_folder
 from levelseq.store import join, open_store, read_json
 from levelseq_pipelines.compile import compiled_yaml
 from levelseq_pipelines.pipelines import choices_of, study_of
 
-__all__ = ["Finished", "run_pipeline"]
+__all__ = ["Finished", "run_pipeline", "tried_once"]
 
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
 _KFP_LINE = re.compile(r"^\s*\d\d:\d\d:\d\d\.\d+ - [A-Z]+ - ")
@@ -150,7 +150,7 @@ def _run_tasks(pipeline: str, arguments: dict[str, Any], log: io.StringIO) -> No
         os.environ.setdefault(variable, str(os.cpu_count()))
     # Threads that wait give their core to others: spinning, they stall each other's work.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    definition = components.load_component_from_text(_tried_once(compiled_yaml(pipeline)))
+    definition = components.load_component_from_text(tried_once(compiled_yaml(pipeline)))
     with tempfile.TemporaryDirectory(prefix="levelseq-kfp-") as scratch, _listening(log):
         local.init(
             local.SubprocessRunner(use_venv=False),
@@ -160,7 +160,7 @@ def _run_tasks(pipeline: str, arguments: dict[str, Any], log: io.StringIO) -> No
         definition(**arguments)
 
 
-def _tried_once(text: str) -> str:
+def tried_once(text: str) -> str:
     """The YAML without retries: here a second try would meet what the first one met."""
     pipeline, *platforms = yaml.safe_load_all(text)
     dags = [pipeline["root"], *pipeline["components"].values()]

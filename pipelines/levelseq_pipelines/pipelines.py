@@ -1,100 +1,81 @@
-"""The two pipelines: `normalize_cohort` fits a model, `map_new_data` maps through the champion."""
+"""The pipelines: fit a model, map through the champion, watch for deposits, train on many nodes."""
 # kfp reads the annotations themselves: no `from __future__ import annotations` here.
 
-from typing import Any, NamedTuple
+from typing import Any
 
 from kfp import dsl
 
-from levelseq.ingest.component import ingest, plan
-from levelseq.normalize.component import normalize
-from levelseq.recalibrate.component import enforce, recalibrate
+from levelseq.ingest.component import arrivals
 from levelseq.train.component import train
-from levelseq.validate.component import validate
-from levelseq_pipelines.scheduling import FULL, GPU, SMALL, schedule
+from levelseq.train.component import train_distributed as launch
+from levelseq_pipelines.graph import MAPPING, STUDY, as_text, ended, gather, judge, values
+from levelseq_pipelines.scheduling import FIT, SMALL, Placement, placed, placement, schedule
 
-__all__ = ["PIPELINES", "choices_of", "map_new_data", "normalize_cohort", "study_of"]
+__all__ = [
+    "PIPELINES",
+    "choices_of",
+    "map_new_data",
+    "normalize_cohort",
+    "placed_pipeline",
+    "study_of",
+    "train_distributed",
+    "watch",
+]
 
-_STUDY = (
-    "batch",
-    "label",
-    "condition",
-    "donor",
-    "tissue",
-    "assay",
-    "date",
-    "control",
-    "keep",
-    "genes",
-)
-_MAPPING = ("output_genes", "reference_batch", "interval", "most_unsupported")
+_FITTING = ("method", "model_class", "seed", "protected_genes", *MAPPING)
 _CHOICES = {
-    "normalize_cohort": ("method", "model_class", "seed", "protected_genes", *_MAPPING),
-    "map_new_data": ("seed", "protected_genes", *_MAPPING),
+    "normalize_cohort": _FITTING,
+    "map_new_data": ("seed", "protected_genes", *MAPPING),
+    "train_distributed": _FITTING,
 }
 
 
-class _Gathered(NamedTuple):
-    """A planned run and its cohort, with what every later task is told."""
-
-    cohort: Any
-    champion: Any
-    told: dict[str, Any]
+def _mapping(given: dict[str, Any]) -> dict[str, Any]:
+    return {choice: given[choice] for choice in MAPPING}
 
 
-def _gather(pipeline: str, given: dict[str, Any]) -> _Gathered:
-    """Plan and ingest; the run is named after the content and the choices."""
-    workspace = given["workspace"]
-    planned = plan(
-        deposits=given["deposits"],
-        workspace=workspace,
-        name=given["name"],
-        pipeline=pipeline,
-        choices=_as_text(_CHOICES[pipeline], given),
-        run=given["run"],
-        **{field: given[field] for field in _STUDY},
-    )
-    schedule(planned, SMALL, cached=False)
-    told = {key: planned.outputs[key] for key in ("run", "fingerprint")} | {"workspace": workspace}
-    read = ingest(plan=planned.outputs["plan"], **told)
-    schedule(read, FULL)
-    return _Gathered(read.outputs["cohort"], planned.outputs["champion"], told)
-
-
-def _as_text(choices: tuple[str, ...], given: dict[str, Any]) -> str:
-    return " ".join(f"{choice}={given[choice]}" for choice in choices)
-
-
-def _map(gathered: _Gathered, given: dict[str, Any], **model: Any) -> Any:
-    """Bring the cohort through a model, given as an artifact or as the champion's address."""
-    chosen = {choice: given[choice] for choice in _MAPPING}
-    mapped = normalize(cohort=gathered.cohort, **chosen, **model, **gathered.told)
-    schedule(mapped.set_display_name("map"), FULL)
-    return mapped.outputs["normalized"]
-
-
-def _judge(gathered: _Gathered, given: dict[str, Any], mapped: Any, **model: Any) -> None:
-    """Validate; recalibrate on a GPU or a small pod, as the verdict asks; enforce the outcome."""
-    told = {key: gathered.told[key] for key in ("workspace", "run")}
-    name = given["name"]
-    judged = validate(
-        cohort=gathered.cohort,
-        normalized=mapped,
-        name=name,
-        protected_genes=given["protected_genes"],
-        seed=given["seed"],
-        **model,
+def _fit_and_judge(given: dict[str, Any], pipeline: str = "normalize_cohort") -> None:
+    """From deposits to a verdict on a model of their own."""
+    gathered = gather(given, pipeline, as_text(_CHOICES[pipeline], given))
+    classical = values(gathered, "normalize", method=given["method"], condition=given["condition"])
+    asked = {
+        "cohort": gathered.cohort,
+        "normalized": classical,
+        "model_class": given["model_class"],
+        "seed": given["seed"],
         **gathered.told,
+    }
+    if pipeline == "train_distributed":
+        fitted = _launched(asked, given, gathered.size)
+    else:
+        fitted = train(**asked)
+        schedule(fitted.set_display_name("train"), FIT, gathered.size)
+    model = fitted.outputs["model"]
+    judge(gathered, given, values(gathered, "map", model=model, **_mapping(given)), model=model)
+
+
+def _launched(asked: dict[str, Any], given: dict[str, Any], size: Any) -> Any:
+    """A small pod that starts a TrainJob and waits for it."""
+    chosen = placement()
+    fitted = launch(
+        image=chosen.gpu_image if chosen.nodes.gpu else chosen.image,
+        queue=chosen.queue,
+        nodes=given["nodes"],
+        gpus=given["gpus"],
+        runtime=given["runtime"],
+        cpu=size.cpu,
+        memory=size.memory,
+        **asked,
     )
-    schedule(judged, FULL, cached=False)
-    verdict = judged.outputs["verdict"]
-    with dsl.If(judged.outputs["model_decision"] == "recalibrate", "adapt"):
-        adapted = recalibrate(verdict=verdict, name=name, **told)
-        schedule(adapted, GPU, cached=False)
-    with dsl.Else("settle"):
-        settled = recalibrate(verdict=verdict, name=name, **told)
-        schedule(settled, SMALL, cached=False)
-    final = dsl.OneOf(adapted.outputs["address"], settled.outputs["address"])
-    schedule(enforce(verdict=final, **told), SMALL, cached=False)
+    schedule(fitted.set_display_name("train"), SMALL.waiting(FIT))
+    return fitted
+
+
+def _map_and_judge(given: dict[str, Any]) -> None:
+    """From deposits to a verdict on the champion's mapping of them."""
+    gathered = gather(given, "map_new_data", as_text(_CHOICES["map_new_data"], given))
+    model = {"champion": gathered.champion}
+    judge(gathered, given, values(gathered, "map", **model, **_mapping(given)), **model)
 
 
 @dsl.pipeline(name="levelseq-normalize-cohort")
@@ -131,21 +112,8 @@ def normalize_cohort(
         run: id of the run; made from the content when empty.
     """
     given = locals()
-    gathered = _gather("normalize_cohort", given)
-    classical = normalize(
-        cohort=gathered.cohort, method=method, condition=condition, **gathered.told
-    )
-    schedule(classical, FULL)
-    fitted = train(
-        cohort=gathered.cohort,
-        normalized=classical.outputs["normalized"],
-        model_class=model_class,
-        seed=seed,
-        **gathered.told,
-    )
-    schedule(fitted, GPU)
-    model = fitted.outputs["model"]
-    _judge(gathered, given, _map(gathered, given, model=model), model=model)
+    with ended(workspace, run):
+        _fit_and_judge(given)
 
 
 @dsl.pipeline(name="levelseq-map-new-data")
@@ -180,24 +148,126 @@ def map_new_data(
         run: id of the run; made from the content when empty.
     """
     given = locals()
-    gathered = _gather("map_new_data", given)
-    model = {"champion": gathered.champion}
-    _judge(gathered, given, _map(gathered, given, **model), **model)
+    with ended(workspace, run):
+        _map_and_judge(given)
+
+
+@dsl.pipeline(name="levelseq-watch")
+def watch(
+    deposits: list,
+    workspace: str,
+    name: str = "study",
+    batch: str = "",
+    label: str = "",
+    condition: str = "",
+    donor: str = "",
+    tissue: str = "",
+    assay: str = "",
+    date: str = "",
+    control: str = "",
+    keep: list = [],
+    genes: str = "",
+    method: str = "log1p_cpm",
+    output_genes: str = "variable",
+    reference_batch: str = "",
+    interval: bool = False,
+    most_unsupported: float = 0.6,
+    model_class: str = "auto",
+    protected_genes: str = "",
+    seed: int = 0,
+):
+    """Look for deposits that no run has judged yet, and map them; to be run again and again.
+
+    Without a champion the first ones make one, as normalize_cohort does. When nothing is new the
+    run ends after one small task.
+
+    Args:
+        deposits: a sheet with a column `address`, addresses of deposits, or a folder of them.
+        workspace: the address below which everything is written.
+        name: name of the study whose champion maps.
+    """
+    given = locals()
+    with ended(workspace, ""):
+        found = arrivals(
+            deposits=deposits,
+            workspace=workspace,
+            name=name,
+            job=dsl.PIPELINE_JOB_ID_PLACEHOLDER,
+        )
+        schedule(found, SMALL, cached=False)
+        new = given | {"deposits": found.outputs["deposits"], "run": ""}
+        with dsl.If(found.outputs["pipeline"] == "map_new_data", "map the new"):
+            _map_and_judge(new)
+        with dsl.Elif(found.outputs["pipeline"] == "normalize_cohort", "fit the first"):
+            _fit_and_judge(new)
+
+
+@dsl.pipeline(name="levelseq-train-distributed")
+def train_distributed(
+    deposits: list,
+    workspace: str,
+    name: str = "study",
+    run: str = "",
+    batch: str = "",
+    label: str = "",
+    condition: str = "",
+    donor: str = "",
+    tissue: str = "",
+    assay: str = "",
+    date: str = "",
+    control: str = "",
+    keep: list = [],
+    genes: str = "",
+    method: str = "log1p_cpm",
+    output_genes: str = "variable",
+    reference_batch: str = "",
+    interval: bool = False,
+    most_unsupported: float = 0.6,
+    model_class: str = "vae",
+    protected_genes: str = "",
+    seed: int = 0,
+    nodes: int = 2,
+    gpus: str = "1",
+    runtime: str = "levelseq-torch",
+):
+    """Level a study as normalize_cohort does, with the model trained on several nodes.
+
+    Args:
+        deposits: the address of a sheet with a column `address`, or the deposits' addresses.
+        workspace: the address below which everything is written.
+        name: name of the study; its champion and baselines go by it.
+        run: id of the run; made from the content when empty.
+        nodes: pods that train together.
+        gpus: GPUs of each, as text; 0: none.
+        runtime: the namespace's TrainingRuntime.
+    """
+    given = locals()
+    with ended(workspace, run):
+        _fit_and_judge(given, "train_distributed")
 
 
 PIPELINES: dict[str, Any] = {
     "normalize_cohort": normalize_cohort,
     "map_new_data": map_new_data,
+    "watch": watch,
+    "train_distributed": train_distributed,
 }
+
+
+def placed_pipeline(pipeline: str, chosen: Placement) -> Any:
+    """One pipeline, traced for a placement."""
+    traced = PIPELINES[pipeline]
+    with placed(chosen):
+        return dsl.pipeline(name=traced.name)(traced.pipeline_func)
 
 
 def choices_of(pipeline: str, options: dict[str, Any]) -> str:
     """A pipeline's choices beside the study's columns, as text, defaults filled in."""
     choices = _CHOICES[pipeline]
     inputs = PIPELINES[pipeline].component_spec.inputs
-    return _as_text(choices, {choice: inputs[choice].default for choice in choices} | options)
+    return as_text(choices, {choice: inputs[choice].default for choice in choices} | options)
 
 
 def study_of(options: dict[str, Any]) -> dict[str, Any]:
     """The options that describe the study: fields of `IngestParams`."""
-    return {field: value for field, value in options.items() if field in _STUDY}
+    return {field: value for field, value in options.items() if field in STUDY}

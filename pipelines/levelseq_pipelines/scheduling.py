@@ -1,63 +1,225 @@
-"""What each task asks of a cluster: size, GPU, spot nodes, retries. The one place that says so."""
+"""What each task asks of a cluster: size, GPU, nodes, queue, retries. The one place that says so.
+
+A pipeline is traced for one `Placement`; what a task may be told only later, its memory and
+processors, comes from the plan's forecast as a task's output.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import os
-from dataclasses import dataclass
+import re
+from collections.abc import Iterator
+from contextvars import ContextVar
+from dataclasses import dataclass, replace
+from typing import Any
 
 from kfp import dsl, kubernetes
 
 from levelseq.doors import IMAGE
+from levelseq.errors import BadOption
+from levelseq_pipelines.clouds import Cloud, Expression, Toleration, cloud_named
 
-__all__ = ["FULL", "GPU", "SMALL", "Profile", "schedule"]
+__all__ = [
+    "DATA",
+    "FIT",
+    "GPU_IMAGE",
+    "LOCAL",
+    "SMALL",
+    "Placement",
+    "Size",
+    "Step",
+    "placed",
+    "placement",
+    "schedule",
+]
 
-GPU_IMAGE = os.environ.get("LEVELSEQ_GPU_IMAGE", IMAGE)
+GPU_IMAGE = os.environ.get("LEVELSEQ_GPU_IMAGE", "levelseq/levelseq-cuda:0.1.0")
 
 STORE_SECRET = "levelseq-store"
 STORE_KEYS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_REGION", "AWS_ENDPOINT_URL")
 
+_WEEK = "604800s"
+_SHARED_MEMORY = "8Gi"
+_QUEUE_LABEL = "kueue.x-k8s.io/queue-name"
+_DIGEST = re.compile(r"@sha256:[0-9a-f]{64}$")
+
 
 @dataclass(frozen=True)
-class Profile:
-    """What a kind of task asks for; `spot` lets it run on nodes that may go away."""
+class Placement:
+    """Where and from what a pipeline's pods run; fixed when it is compiled.
 
-    cpu: str
-    memory: str
-    gpu: bool = False
-    spot: bool = True
-
-
-SMALL = Profile(cpu="500m", memory="2Gi", spot=False)
-FULL = Profile(cpu="2", memory="8Gi")
-GPU = Profile(cpu="4", memory="16Gi", gpu=True)
-
-
-def schedule(task: dsl.PipelineTask, profile: Profile, *, cached: bool = True) -> None:
-    """Give a task its size, its retries and its place.
-
-    `backoff_max_duration` counts from the first attempt's start: without a long one a pod that
-    is preempted after an hour is not tried again.
+    Attributes:
+        cloud: `local`, `gke`, `eks` or `aks`.
+        queue: Kueue's LocalQueue; empty: pods are not queued.
+        image: of every task.
+        gpu_image: of the tasks that train, where the cloud has GPUs.
+        on_demand: whether spot nodes are left alone.
+        parts: most parts that work on shards is split into; 0: as the cloud has it.
     """
-    task.set_cpu_request(profile.cpu).set_memory_request(profile.memory)
-    task.set_memory_limit(profile.memory)
-    task.set_retry(3, backoff_duration="30s", backoff_factor=2, backoff_max_duration="604800s")
+
+    cloud: str = "local"
+    queue: str = ""
+    image: str = IMAGE
+    gpu_image: str = GPU_IMAGE
+    on_demand: bool = False
+    parts: int = 0
+
+    @property
+    def nodes(self) -> Cloud:
+        """The cloud's words for nodes."""
+        return cloud_named(self.cloud)
+
+    @property
+    def most_parts(self) -> int:
+        """How many parts there are at most; 1: nothing is split."""
+        return self.parts or self.nodes.parts
+
+    def refuse_unpinned(self) -> None:
+        """Raise BadOption if an image in use is not named by its digest."""
+        images = {"--image": self.image}
+        if self.nodes.gpu:
+            images["--gpu-image"] = self.gpu_image
+        for option, image in images.items():
+            if not _DIGEST.search(image):
+                raise BadOption(f"{image} is no digest", where=option, do="end it in @sha256:…")
+
+
+@dataclass(frozen=True)
+class Size:
+    """What a task asks for; text, or a channel that carries the plan's forecast."""
+
+    cpu: Any
+    memory: Any
+
+
+@dataclass(frozen=True)
+class Step:
+    """What kind of work a task does.
+
+    Attributes:
+        gpu: whether a GPU makes it faster.
+        queued: whether it waits for its share of the cluster in the queue; tasks of seconds
+            do not.
+        spot: whether it may run on nodes that may go away.
+        hours: after so many it is taken to hang.
+        retries: as many as preemptions that it outlives.
+    """
+
+    gpu: bool = False
+    queued: bool = True
+    spot: bool = True
+    hours: int = 24
+    retries: int = 8
+
+    def waiting(self, other: Step) -> Step:
+        """The same for a task that does nothing but wait for another one's work."""
+        return replace(self, hours=other.hours, retries=other.retries)
+
+
+SMALL = Step(queued=False, spot=False, hours=6, retries=3)
+DATA = Step()
+FIT = Step(gpu=True, hours=72)
+
+LOCAL = Placement()
+_SMALL_SIZE = Size("500m", "2Gi")
+_TRACED: ContextVar[Placement | None] = ContextVar("levelseq placement", default=None)
+
+
+@contextlib.contextmanager
+def placed(chosen: Placement) -> Iterator[None]:
+    """Trace pipelines for a placement."""
+    before = _TRACED.set(chosen)
+    try:
+        yield
+    finally:
+        _TRACED.reset(before)
+
+
+def placement() -> Placement:
+    """The placement that is being traced for."""
+    return _TRACED.get() or LOCAL
+
+
+def schedule(
+    task: dsl.PipelineTask, step: Step, size: Size = _SMALL_SIZE, *, cached: bool = True
+) -> None:
+    """Give a task its size, its retries and its place."""
+    chosen = placement()
+    gpu = step.gpu and chosen.nodes.gpu
+    _resize(task, size)
+    task.set_container_image(chosen.gpu_image if gpu else chosen.image)
     task.set_caching_options(cached)
-    if profile.gpu:
+    _retry(task, step)
+    _place(task, chosen, gpu=gpu, spot=step.spot and not chosen.on_demand)
+    if gpu:
         task.set_accelerator_type("nvidia.com/gpu").set_accelerator_limit(1)
-        task.set_container_image(GPU_IMAGE)
-        kubernetes.add_toleration(task, key="nvidia.com/gpu", operator="Exists")
-    if profile.spot:
-        _allow_spot(task)
-    # A cluster without the secret uses the pod's own identity.
-    kubernetes.use_secret_as_env(task, STORE_SECRET, {key: key for key in STORE_KEYS}, True)
+        kubernetes.empty_dir_mount(task, "shm", "/dev/shm", "Memory", _SHARED_MEMORY)
+    if step.queued and chosen.queue:
+        kubernetes.add_pod_label(task, _QUEUE_LABEL, chosen.queue)
+    _secure(task)
 
 
-def _allow_spot(task: dsl.PipelineTask) -> None:
-    for key, value in (
-        ("cloud.google.com/gke-spot", "true"),
-        ("kubernetes.azure.com/scalesetpriority", "spot"),
-    ):
-        kubernetes.add_toleration(task, key=key, operator="Equal", value=value, effect="NoSchedule")
+def _resize(task: dsl.PipelineTask, size: Size) -> None:
+    """Memory is limited to its request, so that a pod is not the victim of its neighbours."""
+    task.set_cpu_request(size.cpu)
+    task.set_memory_request(size.memory).set_memory_limit(size.memory)
+    # kfp hands a channel that only sizes use to a task, but not through the groups around it.
+    channels = [size.cpu, size.memory]
+    task.register_pipeline_channels([c for c in channels if not isinstance(c, str)])
+
+
+def _retry(task: dsl.PipelineTask, step: Step) -> None:
+    """`backoff_max_duration` counts from the first attempt's start: an hour, the default, is over
+    before a pod that trained for longer is preempted."""
+    task.set_retry(
+        step.retries, backoff_duration="60s", backoff_factor=1.5, backoff_max_duration=_WEEK
+    )
+    kubernetes.set_timeout(task, step.hours * 3600)
+
+
+def _place(task: dsl.PipelineTask, chosen: Placement, *, gpu: bool, spot: bool) -> None:
+    nodes = chosen.nodes
+    tolerations: tuple[Toleration, ...] = ()
+    required: tuple[Expression, ...] = ()
+    if gpu:
+        tolerations += nodes.gpu_tolerations
+        required += nodes.gpu_nodes
+        for label, value in nodes.gpu_selector.items():
+            kubernetes.add_node_selector(task, label, value)
+    if spot:
+        tolerations += nodes.spot_tolerations
+    if chosen.on_demand:
+        required += nodes.on_demand
+    for taint in tolerations:
+        _tolerate(task, taint)
+    if required:
+        kubernetes.add_node_affinity(task, match_expressions=_as_json(required))
+    if spot and not gpu and nodes.spot_nodes:
+        kubernetes.add_node_affinity(task, match_expressions=_as_json(nodes.spot_nodes), weight=100)
     # Consolidation must not move a pod that is at work; a preemption still may.
     kubernetes.add_pod_annotation(task, "karpenter.sh/do-not-disrupt", "true")
     kubernetes.add_pod_annotation(task, "cluster-autoscaler.kubernetes.io/safe-to-evict", "false")
+
+
+def _tolerate(task: dsl.PipelineTask, taint: Toleration) -> None:
+    operator = "Equal" if taint.value else "Exists"
+    kubernetes.add_toleration(
+        task, key=taint.key, operator=operator, value=taint.value or None, effect=taint.effect
+    )
+
+
+def _as_json(expressions: tuple[Expression, ...]) -> list[dict[str, Any]]:
+    return [
+        {"key": e.key, "operator": e.operator, **({"values": list(e.values)} if e.values else {})}
+        for e in expressions
+    ]
+
+
+def _secure(task: dsl.PipelineTask) -> None:
+    """Never root, scratch that is not the image's, and the store's keys where there are any."""
+    kubernetes.set_security_context(task, run_as_non_root=True)
+    kubernetes.empty_dir_mount(task, "scratch", "/tmp")
+    kubernetes.add_pod_label(task, "app.kubernetes.io/name", "levelseq")
+    # A cluster without the secret uses the pod's own identity.
+    kubernetes.use_secret_as_env(task, STORE_SECRET, {key: key for key in STORE_KEYS}, True)

@@ -1,5 +1,6 @@
 """The shipped YAML is what the source compiles to, and what a cluster can read."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -10,16 +11,45 @@ from kfp.kubernetes.kubernetes_executor_config_pb2 import KubernetesExecutorConf
 from kfp.pipeline_spec.pipeline_spec_pb2 import PipelineSpec, PlatformSpec
 
 from levelseq.doors import IMAGE
-from levelseq_pipelines.compile import compiled_yaml, without_comments
+from levelseq_pipelines.clouds import CLOUDS
+from levelseq_pipelines.compile import MANIFESTS, compiled_yaml, manifest_yaml, without_comments
 from levelseq_pipelines.pipelines import PIPELINES
+from levelseq_pipelines.scheduling import Placement
 
 COMPILED = Path(__file__).parents[2] / "pipelines" / "compiled"
 WORKFLOW_LIMIT = 256 * 1024
+CONTROL_FLOW = ("comp-condition", "comp-exit-handler", "comp-for-loop")
 
 
 @pytest.fixture(params=PIPELINES)
 def shipped(request):
     return COMPILED / f"{request.param}.yaml"
+
+
+@pytest.fixture
+def pipeline(shipped):
+    return next(iter(yaml.safe_load_all(shipped.read_text())))
+
+
+def tasks_of(pipeline):
+    """Every task of every graph, those that only group others left out."""
+    dags = [pipeline["root"], *pipeline["components"].values()]
+    tasks = [item for dag in dags for item in dag.get("dag", {}).get("tasks", {}).items()]
+    return [
+        (name, task)
+        for name, task in tasks
+        if not task["componentRef"]["name"].startswith(CONTROL_FLOW)
+    ]
+
+
+def parses(pipeline, platform):
+    spec = json_format.ParseDict(pipeline, PipelineSpec())
+    json_format.ParseDict(platform, PlatformSpec())
+    settings = platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
+    assert settings.keys() == pipeline["deploymentSpec"]["executors"].keys()
+    for executor in settings.values():
+        json_format.ParseDict(executor, KubernetesExecutorConfig())
+    return spec
 
 
 def test_the_shipped_yaml_is_current(shipped):
@@ -29,17 +59,35 @@ def test_the_shipped_yaml_is_current(shipped):
 
 def test_the_shipped_yaml_parses_as_a_pipeline_and_its_kubernetes_settings(shipped):
     pipeline, platform = yaml.safe_load_all(shipped.read_text())
-    spec = json_format.ParseDict(pipeline, PipelineSpec())
-    assert {"plan", "ingest", "validate", "enforce"} <= set(spec.root.dag.tasks)
-    json_format.ParseDict(platform, PlatformSpec())
-    settings = platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
-    assert settings.keys() == pipeline["deploymentSpec"]["executors"].keys()
-    for executor in settings.values():
-        json_format.ParseDict(executor, KubernetesExecutorConfig())
+    parses(pipeline, platform)
+    assert {"plan", "ingest", "validate", "enforce"} <= {name for name, _ in tasks_of(pipeline)}
 
 
-def test_the_shipped_yaml_fits_into_a_workflow(shipped):
-    assert shipped.stat().st_size < WORKFLOW_LIMIT
+@pytest.mark.parametrize("cloud", CLOUDS)
+@pytest.mark.parametrize("name", PIPELINES)
+def test_every_cloud_gets_a_pipeline_that_fits_into_a_workflow(name, cloud):
+    chosen = Placement(cloud=cloud, queue="levelseq")
+    text = compiled_yaml(name, chosen)
+    assert len(text) < WORKFLOW_LIMIT
+    documents = list(yaml.safe_load_all(text))
+    parses(*documents)
+    # Stored compact, in one object with the version's metadata.
+    assert len(json.dumps(documents, separators=(",", ":"))) < 0.8 * WORKFLOW_LIMIT
+
+
+def test_the_shipped_manifests_are_current_and_hold_the_same_pipeline(shipped):
+    text = (COMPILED / MANIFESTS / shipped.name).read_text()
+    assert text == manifest_yaml(shipped.stem), "run `make compile`"
+    assert len(text) < WORKFLOW_LIMIT
+    pipeline, version = yaml.safe_load_all(text)
+    for item, kind in ((pipeline, "Pipeline"), (version, "PipelineVersion")):
+        assert (item["apiVersion"], item["kind"]) == ("pipelines.kubeflow.org/v2beta1", kind)
+        assert item["metadata"]["namespace"] == "levelseq"
+    assert version["spec"]["pipelineName"] == pipeline["metadata"]["name"]
+    assert version["metadata"]["name"] != pipeline["metadata"]["name"]
+    spec, platform = yaml.safe_load_all(shipped.read_text())
+    assert version["spec"]["pipelineSpec"] == spec
+    assert version["spec"]["platformSpec"] == platform
 
 
 def test_loading_and_compiling_again_changes_nothing(shipped, tmp_path):
@@ -53,34 +101,39 @@ def test_loading_and_compiling_again_changes_nothing(shipped, tmp_path):
     assert first[0]["deploymentSpec"] == second[0]["deploymentSpec"]
 
 
-def test_tasks_run_from_the_prebuilt_image_and_install_nothing(shipped):
-    pipeline = next(iter(yaml.safe_load_all(shipped.read_text())))
+def test_tasks_run_from_the_prebuilt_image_and_install_nothing(pipeline):
     containers = [e["container"] for e in pipeline["deploymentSpec"]["executors"].values()]
     assert {container["image"] for container in containers} == {IMAGE}
     assert not any("pip install" in " ".join(c["command"]) for c in containers)
 
 
-def test_a_preempted_task_is_tried_again_days_later(shipped):
-    pipeline = next(iter(yaml.safe_load_all(shipped.read_text())))
-    dags = [pipeline["root"], *pipeline["components"].values()]
-    tasks = [task for dag in dags for task in dag.get("dag", {}).get("tasks", {}).values()]
-    work = [task for task in tasks if not task["componentRef"]["name"].startswith("comp-condition")]
-    assert len(work) >= 7
-    assert {task["retryPolicy"]["backoffMaxDuration"] for task in work} == {"604800s"}
+def test_a_preempted_task_is_tried_again_days_later(pipeline):
+    work = tasks_of(pipeline)
+    assert len(work) >= 8
+    assert {task["retryPolicy"]["backoffMaxDuration"] for _, task in work} == {"604800s"}
 
 
-def test_what_reads_or_writes_the_registry_is_never_taken_from_the_cache(shipped):
-    pipeline = next(iter(yaml.safe_load_all(shipped.read_text())))
-    dags = [pipeline["root"], *pipeline["components"].values()]
-    tasks = [item for dag in dags for item in dag.get("dag", {}).get("tasks", {}).items()]
+def test_what_reads_or_writes_the_registry_is_never_taken_from_the_cache(pipeline):
+    tasks = tasks_of(pipeline)
     cached = {name for name, task in tasks if task.get("cachingOptions", {}).get("enableCache")}
-    assert cached == {name for name in cached if name.startswith(("ingest", "normalize", "train"))}
+    work = ("ingest", "normalize", "train")
+    assert cached == {name for name, _ in tasks if name.startswith(work)}
     assert {"ingest", "normalize"} <= cached
 
 
-def test_a_recalibration_that_adapts_gets_a_gpu_and_the_other_does_not(shipped):
-    pipeline = next(iter(yaml.safe_load_all(shipped.read_text())))
+def test_tasks_on_the_cohort_ask_for_what_the_plan_predicts(pipeline):
     executors = pipeline["deploymentSpec"]["executors"]
-    gpu = {name for name, e in executors.items() if "accelerator" in e["container"]["resources"]}
-    assert "exec-recalibrate" in gpu
-    assert "exec-recalibrate-2" not in gpu
+    asked = {name: e["container"]["resources"] for name, e in executors.items()}
+    for step in ("ingest", "normalize", "validate"):
+        sizes = asked[f"exec-{step}"]
+        assert "plan-memory" in sizes["resourceMemoryRequest"]
+        assert sizes["resourceMemoryLimit"] == sizes["resourceMemoryRequest"]
+        assert "plan-cpu" in sizes["resourceCpuRequest"]
+    assert asked["exec-plan"]["resourceMemoryRequest"] == "2Gi"
+
+
+def test_the_summary_runs_whatever_happened_before(pipeline):
+    root = pipeline["root"]["dag"]["tasks"]
+    assert root["summarize"]["triggerPolicy"]["strategy"] == "ALL_UPSTREAM_TASKS_COMPLETED"
+    (group,) = set(root) - {"summarize"}
+    assert root["summarize"]["dependentTasks"] == [group]

@@ -18,6 +18,10 @@ PLUMBING = {
     "pipeline",
     "choices",
     "verdict",
+    "job",
+    "part",
+    "parts",
+    "most_parts",
 }
 PARAMS_DOORS = {step: doors[0] for step, doors in DOORS.items()}
 
@@ -53,3 +57,18 @@ def test_every_input_of_a_door_is_described(step):
     rows = [line for line in render(step).splitlines() if line.startswith("| `")]
     assert rows
     assert not [row for row in rows if row.endswith("|  |")]
+
+
+def test_the_distributed_door_takes_what_train_and_its_launch_take():
+    from levelseq.train.component import train_distributed
+    from levelseq.train.params import TrainParams
+    from levelseq.train.trainjob import Launch
+
+    parameters = door_params(train_distributed)
+    fields = TrainParams.model_fields | Launch.model_fields
+    assert parameters.keys() == fields.keys()
+    for name, field in fields.items():
+        if field.is_required():
+            assert parameters[name].default is inspect.Parameter.empty
+        else:
+            assert parameters[name].default == field.default, name

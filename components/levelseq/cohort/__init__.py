@@ -11,10 +11,13 @@ from levelseq.cohort.cohort import (
     read_manifest,
 )
 from levelseq.cohort.keys import canonical_json, content_key, manifest_json
+from levelseq.cohort.parts import WHOLE, Part, parts_of
 from levelseq.cohort.shards import (
     SHARD_COUNTS,
     SHARD_OBSERVATIONS,
     ShardReader,
+    found_shard,
+    kept_shard,
     shard_path,
     write_shard,
 )
@@ -23,16 +26,21 @@ __all__ = [
     "SHARD_COUNTS",
     "SHARD_OBSERVATIONS",
     "UNKNOWN",
+    "WHOLE",
     "BatchTree",
     "Cohort",
     "Normalized",
+    "Part",
     "ShardReader",
     "canonical_json",
     "content_key",
+    "found_shard",
+    "kept_shard",
     "manifest_json",
     "open_cohort",
     "open_normalized",
     "parse_levels",
+    "parts_of",
     "read_manifest",
     "shard_path",
     "why_classical",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Any, ClassVar
 
 import anndata as ad
@@ -57,6 +58,10 @@ class _Sharded:
     def shards(self) -> Iterator[ad.AnnData]:
         """Each shard as AnnData, one in memory at a time."""
         return iter(self.reader)
+
+    def starts(self) -> list[int]:
+        """Each shard's first observation among all of them, and their number at the end."""
+        return list(accumulate((int(s["n_obs"]) for s in self.manifest["shards"]), initial=0))
 
     def obs(self) -> pd.DataFrame:
         """The observations of all shards, indexed by cell id."""

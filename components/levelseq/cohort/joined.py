@@ -5,8 +5,9 @@ What a model is trained anew on, and what is held out of such a training.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Sequence
+from itertools import accumulate, pairwise
+from typing import Any, NamedTuple
 
 import anndata as ad
 import numpy as np
@@ -50,7 +51,7 @@ def joined(parts: Sequence[Part], levels: Sequence[str]) -> Cohort:
         "batch_tree": list(levels),
         "roles": roles,
         "deposits": [d for cohort, _ in parts for d in cohort.manifest["deposits"]],
-        "shards": [],
+        "shards": [{"n_obs": n} for n in reader.sizes],
     }
     return Cohort(first.address, manifest, reader)
 
@@ -63,7 +64,24 @@ def held(cohort: Cohort, counts_SG: Any) -> Cohort:
         counts_SG: (observations, genes) CSR.
     """
     shard = ad.AnnData(X=sp.csr_matrix(counts_SG), obs=cohort.obs(), var=cohort.var())
-    return Cohort(cohort.address, cohort.manifest, _Held(shard))
+    manifest = {**cohort.manifest, "shards": [{"n_obs": shard.n_obs}]}
+    return Cohort(cohort.address, manifest, _Held(shard))
+
+
+class _Piece(NamedTuple):
+    """Observations of one shard of one cohort, by their numbers in the shard."""
+
+    cohort: Cohort
+    shard: int
+    rows: Rows
+
+
+def _pieces(cohort: Cohort, rows: Rows | None) -> list[_Piece]:
+    """What is taken from each shard of a cohort; of shards without any, nothing."""
+    bounds = enumerate(pairwise(cohort.starts()))
+    chosen = np.arange(int(cohort.manifest["n_obs"])) if rows is None else rows
+    cut = [(n, chosen[(chosen >= a) & (chosen < b)] - a) for n, (a, b) in bounds]
+    return [_Piece(cohort, number, own) for number, own in cut if len(own)]
 
 
 class _Joined(ShardReader):
@@ -71,7 +89,6 @@ class _Joined(ShardReader):
 
     def __init__(self, parts: Sequence[Part], levels: Sequence[str]) -> None:
         super().__init__(open_store(parts[0][0].address), [])
-        self._parts = list(parts)
         tables = [cohort.var() for cohort, _ in parts]
         shared = tables[0].index
         for table in tables[1:]:
@@ -92,27 +109,24 @@ class _Joined(ShardReader):
             if missing:
                 raise BadInput(f"there is no column {missing[0]!r}", where=cohort.address)
         self._obs = _concatenated([frame[columns] for frame in frames])
+        self._pieces = [piece for cohort, rows in parts for piece in _pieces(cohort, rows)]
+        self.sizes = [len(piece.rows) for piece in self._pieces]
+        self._starts = list(accumulate(self.sizes, initial=0))
 
     def __len__(self) -> int:
-        return sum(len(cohort.reader) for cohort, _ in self._parts)
+        return len(self._pieces)
 
-    def __iter__(self) -> Iterator[ad.AnnData]:
-        """Each part's shards, less the observations and genes that were not chosen."""
-        done = 0
-        for cohort, rows in self._parts:
-            genes = cohort.var().index.get_indexer(self._var.index)
-            start = 0
-            for shard in cohort.shards():
-                stop = start + shard.n_obs
-                own = slice(None)
-                if rows is not None:
-                    own = rows[(rows >= start) & (rows < stop)] - start
-                counts = sp.csr_matrix(shard.X)[own][:, genes]
-                start = stop
-                if counts.shape[0]:
-                    obs = self._obs.iloc[done : done + counts.shape[0]]
-                    done += counts.shape[0]
-                    yield ad.AnnData(X=counts, obs=obs, var=self._var)
+    def __getitem__(self, number: int) -> ad.AnnData:
+        """The chosen observations and genes of one shard of one cohort."""
+        piece = self._pieces[number]
+        genes = piece.cohort.var().index.get_indexer(self._var.index)
+        counts = sp.csr_matrix(piece.cohort.reader[piece.shard].X)[piece.rows][:, genes]
+        return ad.AnnData(X=counts, obs=self.obs_of(number), var=self._var)
+
+    def obs_of(self, number: int) -> pd.DataFrame:
+        """The chosen observations of one shard."""
+        frame: pd.DataFrame = self._obs.iloc[self._starts[number] : self._starts[number + 1]]
+        return frame
 
     def obs(self) -> pd.DataFrame:
         """The observations, with the columns that all cohorts have."""
@@ -132,8 +146,13 @@ class _Held(ShardReader):
     def __len__(self) -> int:
         return 1
 
-    def __iter__(self) -> Iterator[ad.AnnData]:
-        yield self._shard
+    def __getitem__(self, number: int) -> ad.AnnData:
+        """The shard."""
+        return self._shard
+
+    def obs_of(self, number: int) -> pd.DataFrame:
+        """The observations."""
+        return self.obs()
 
     def obs(self) -> pd.DataFrame:
         """The observations."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+import json
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import anndata as ad
@@ -11,9 +12,19 @@ import numpy as np
 import pandas as pd
 import zarr
 
+from levelseq.cohort.keys import manifest_json
+from levelseq.errors import BadAddress
 from levelseq.store import Store
 
-__all__ = ["SHARD_COUNTS", "SHARD_OBSERVATIONS", "ShardReader", "shard_path", "write_shard"]
+__all__ = [
+    "SHARD_COUNTS",
+    "SHARD_OBSERVATIONS",
+    "ShardReader",
+    "found_shard",
+    "kept_shard",
+    "shard_path",
+    "write_shard",
+]
 
 SHARD_OBSERVATIONS = 16_384
 SHARD_COUNTS = 1 << 25
@@ -24,8 +35,31 @@ def shard_path(number: int) -> str:
     return f"shards/{number:05d}.zarr"
 
 
+def kept_shard(store: Store, number: int, make: Callable[[], ad.AnnData]) -> dict[str, Any]:
+    """The entry of a shard that is there whole, else of one that is made and written.
+
+    A killed step, or one part of several, leaves shards without a manifest; they are not made
+    again.
+    """
+    return found_shard(store, number) or write_shard(store, shard_path(number), make())
+
+
+def found_shard(store: Store, number: int) -> dict[str, Any] | None:
+    """The entry of a shard that is there whole, or None."""
+    try:
+        entry: dict[str, Any] = json.loads(store.get(_entry_name(shard_path(number))))
+    except BadAddress:
+        return None
+    return entry
+
+
+def _entry_name(path: str) -> str:
+    """`shards/00000.json` for `shards/00000.zarr`."""
+    return f"{path.removesuffix('.zarr')}.json"
+
+
 def write_shard(store: Store, path: str, shard: ad.AnnData) -> dict[str, Any]:
-    """Write one shard and give its entry for the manifest's `shards`.
+    """Write one shard, its entry beside it last, and give the entry for the manifest's `shards`.
 
     The digest is over the paths and bytes of all objects of the Zarr store, sorted by path.
     """
@@ -39,7 +73,9 @@ def write_shard(store: Store, path: str, shard: ad.AnnData) -> dict[str, Any]:
         digest.update(f"{name}\0{len(content)}\0".encode())
         digest.update(content)
         store.put(f"{path}/{name}", content)
-    return {"path": path, "n_obs": shard.n_obs, "sha256": digest.hexdigest()}
+    entry = {"path": path, "n_obs": shard.n_obs, "sha256": digest.hexdigest()}
+    store.put_if_absent(_entry_name(path), manifest_json(entry))
+    return entry
 
 
 class ShardReader:
@@ -51,11 +87,20 @@ class ShardReader:
 
     def __iter__(self) -> Iterator[ad.AnnData]:
         """Each shard in memory, one after another."""
-        for entry in self._entries:
-            yield ad.io.read_zarr(self._group(entry))
+        for number in range(len(self)):
+            yield self[number]
+
+    def __getitem__(self, number: int) -> ad.AnnData:
+        """One shard in memory."""
+        return ad.io.read_zarr(self._group(self._entries[number]))
 
     def __len__(self) -> int:
         return len(self._entries)
+
+    def obs_of(self, number: int) -> pd.DataFrame:
+        """The observations of one shard, as it was written."""
+        frame: pd.DataFrame = ad.io.read_elem(self._group(self._entries[number])["obs"])
+        return frame
 
     def obs(self) -> pd.DataFrame:
         """The observations of all shards, text columns as categories."""

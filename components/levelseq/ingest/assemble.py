@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import anndata as ad
@@ -12,7 +13,7 @@ import pandas as pd
 import scipy.sparse as sp
 
 from levelseq import progress
-from levelseq.cohort import SHARD_COUNTS, SHARD_OBSERVATIONS, shard_path, write_shard
+from levelseq.cohort import SHARD_COUNTS, SHARD_OBSERVATIONS, kept_shard
 from levelseq.errors import BadDeposit
 from levelseq.ingest.deposit import Block, CheckedDeposit
 from levelseq.ingest.genes import GeneTable
@@ -74,13 +75,19 @@ def write_shards(
     left_out = set() if mito else {"pct_mito"}
     entries = []
     for number, parts in enumerate(_filled(_blocks(deposits, var.index, dtype))):
-        obs = pd.concat([part.obs for part in parts]).drop(columns=list(left_out))
-        obs = obs.astype({name: "category" for name in obs if name not in QC_COLUMNS})
-        counts = sp.vstack([part.counts for part in parts], format="csr", dtype=dtype)
-        shard = ad.AnnData(X=counts, obs=obs, var=var)
-        entries.append(write_shard(store, shard_path(number), shard))
-        progress.stage("ingest", "shard written", shard=number, n_obs=shard.n_obs)
+        entries.append(kept_shard(store, number, partial(_shard, parts, left_out, var, dtype)))
+        progress.stage("ingest", "shard written", shard=number, n_obs=entries[-1]["n_obs"])
     return entries
+
+
+def _shard(
+    parts: list[Block], left_out: set[str], var: pd.DataFrame, dtype: np.dtype[Any]
+) -> ad.AnnData:
+    """Gathered blocks as one shard."""
+    obs = pd.concat([part.obs for part in parts]).drop(columns=list(left_out))
+    obs = obs.astype({name: "category" for name in obs if name not in QC_COLUMNS})
+    counts = sp.vstack([part.counts for part in parts], format="csr", dtype=dtype)
+    return ad.AnnData(X=counts, obs=obs, var=var)
 
 
 def _blocks(

@@ -1,4 +1,4 @@
-"""The Kubeflow doors of the folder `ingest`: `plan` and `ingest`."""
+"""The Kubeflow doors of the folder `ingest`: `plan`, `ingest` and `arrivals`."""
 # kfp reads the annotations themselves: no `from __future__ import annotations` in a door.
 
 from typing import NamedTuple
@@ -7,7 +7,7 @@ from kfp import dsl
 
 from levelseq.doors import IMAGE
 
-__all__ = ["ingest", "plan"]
+__all__ = ["arrivals", "ingest", "plan"]
 
 
 @dsl.component(base_image=IMAGE, install_kfp_package=False)
@@ -19,6 +19,8 @@ def plan(
     pipeline: str = "normalize_cohort",
     choices: str = "",
     run: str = "",
+    job: str = "",
+    most_parts: int = 1,
     batch: str = "",
     label: str = "",
     condition: str = "",
@@ -29,7 +31,17 @@ def plan(
     control: str = "",
     keep: list = [],
     genes: str = "",
-) -> NamedTuple("Planned", [("fingerprint", str), ("run", str), ("champion", str)]):
+) -> NamedTuple(
+    "Planned",
+    [
+        ("fingerprint", str),
+        ("run", str),
+        ("champion", str),
+        ("parts", list),
+        ("memory", str),
+        ("cpu", str),
+    ],
+):
     """List and digest the deposits; fix the cohort's fingerprint before anything is read.
 
     Args:
@@ -40,14 +52,17 @@ def plan(
         pipeline: the pipeline that asks; map_new_data needs a champion.
         choices: the pipeline's other choices as text; part of the run's id.
         run: id of the run; made from the content when empty.
+        job: the Kubeflow job that the run belongs to.
+        most_parts: parts that the deposits are split into at most.
 
     Returns:
-        The cohort's fingerprint, the run's id, and the champion model's address or nothing.
+        The cohort's fingerprint, the run's id, the champion model's address or nothing, the names
+        of the parts, and the memory and processors that tasks on the cohort ask for.
     """
     given = locals()
     from levelseq import doors
 
-    return doors.plan(**given)[1:]
+    return doors.plan(**given)
 
 
 @dsl.component(base_image=IMAGE, install_kfp_package=False)
@@ -57,7 +72,10 @@ def ingest(
     workspace: str,
     run: str,
     fingerprint: str = "",
-):
+    part: str = "",
+    parts: list = [],
+    most_parts: int = 1,
+) -> NamedTuple("Ingested", [("parts", list), ("written", str)]):
     """Read the planned deposits into one cohort of counts, shard by shard.
 
     Args:
@@ -66,8 +84,39 @@ def ingest(
         workspace: the address below which everything is written.
         run: id of the run; an error is left at runs/<run>/error.json.
         fingerprint: the cohort's fingerprint; makes the cache follow the content.
+        part: which deposits are checked and staged, '1/4' the second of four; empty: the cohort.
+        parts: what the parts before have done; the cohort waits for it.
+        most_parts: parts that later work on the shards is split into at most.
+
+    Returns:
+        The names of those parts, and the part that this was.
     """
     given = locals()
     from levelseq import doors
 
-    doors.ingest(**given)
+    return doors.ingest(**given)
+
+
+@dsl.component(base_image=IMAGE, install_kfp_package=False)
+def arrivals(
+    deposits: list,
+    workspace: str,
+    name: str,
+    job: str = "",
+) -> NamedTuple("Arrived", [("pipeline", str), ("deposits", list)]):
+    """Find the deposits that no run of this study has judged yet.
+
+    Args:
+        deposits: a sheet with a column `address`, addresses of deposits, or a folder of them.
+        workspace: the address below which everything is written.
+        name: name of the study; its champion and its earlier runs go by it.
+        job: the Kubeflow job that the run belongs to.
+
+    Returns:
+        What is to run (`map_new_data`, `normalize_cohort` when there is no champion yet,
+        `nothing`), and the address of a sheet of the new deposits.
+    """
+    given = locals()
+    from levelseq import doors
+
+    return doors.arrivals(**given)

@@ -11,9 +11,11 @@ the prediction errs to the high side. Then
 
 from __future__ import annotations
 
+import math
+
 from levelseq.cohort import SHARD_COUNTS, SHARD_OBSERVATIONS
 
-__all__ = ["NONZEROS_PER_BYTE", "forecast"]
+__all__ = ["NONZEROS_PER_BYTE", "forecast", "requests"]
 
 NONZEROS_PER_BYTE = {"csv": 1.0, "h5ad": 0.4, "tenx_mtx": 0.3, "tenx_h5": 0.4}
 
@@ -32,3 +34,14 @@ def forecast(deposits: list[tuple[str, int, int]]) -> dict[str, float]:
         "disk_gib": round((12 * counts + largest) / _GIB, 2),
         "seconds": round(2 + counts / 1.5e6),
     }
+
+
+def requests(predicted: dict[str, float]) -> dict[str, str]:
+    """What a pod that works on the cohort asks for, in Kubernetes' words.
+
+    Memory is what ingest is predicted to need and a gibibyte for what later steps hold beside it,
+    one half more for what the forecast does not see; processors grow with the observations.
+    """
+    memory = math.ceil(1.5 * (predicted["memory_gib"] + 1))
+    n_obs = predicted["n_obs"]
+    return {"memory": f"{memory}Gi", "cpu": "2" if n_obs < 50_000 else "4"}

@@ -9,8 +9,9 @@ from typing import Any
 import pandas as pd
 
 from levelseq import progress
-from levelseq.cohort import BatchTree, Cohort, manifest_json
+from levelseq.cohort import WHOLE, BatchTree, Cohort, Part, manifest_json
 from levelseq.errors import BadAddress, BadDeposit
+from levelseq.ingest import staged
 from levelseq.ingest.assemble import cohort_var, counts_dtype, write_shards
 from levelseq.ingest.deposit import CheckedDeposit, check_deposit
 from levelseq.ingest.genes import GeneTable, gene_id_kind, read_gene_table
@@ -28,7 +29,7 @@ from levelseq.store import Store, join, open_store, read_json
 __all__ = ["run", "run_deposits"]
 
 
-def run(plan: str, workspace: str) -> str:
+def run(plan: str, workspace: str, part: Part = WHOLE) -> str:
     """Write the cohort of a plan; a cohort that is there already is left as it is.
 
     Every deposit is read and checked to its end before the first shard is written. Memory holds
@@ -37,6 +38,8 @@ def run(plan: str, workspace: str) -> str:
     Args:
         plan: address of a `plan.json`.
         workspace: where cohorts stand.
+        part: of several parts each checks its deposits and stages them below the cohort's folder,
+            where the whole finds them.
 
     Returns:
         The address of `cohorts/<fingerprint>`.
@@ -47,7 +50,9 @@ def run(plan: str, workspace: str) -> str:
     content = read_json(plan)
     if content.get("schema") != PLAN_SCHEMA:
         raise BadAddress(f"is not a plan of schema {PLAN_SCHEMA!r}", where=plan, do="plan first")
-    return _ingest(content, plan, workspace)
+    if part.whole:
+        return _ingest(content, plan, workspace)
+    return _stage_part(content, plan, workspace, part)
 
 
 def run_deposits(params: IngestParams, deposits: list[str], workspace: str) -> str:
@@ -78,13 +83,34 @@ def _ingest(content: dict[str, Any], plan: str, workspace: str) -> str:
     table = _gene_table(params, content, plan)
     planned = [PlannedDeposit(**entry) for entry in content["deposits"]]
     with tempfile.TemporaryDirectory(prefix="levelseq-ingest-") as scratch:
-        deposits = _check_all(planned, params, table, Path(scratch))
+        deposits = _check_all(planned, params, table, Path(scratch), store)
         levels = _varying_levels(deposits, params)
         var = cohort_var(deposits, table)
         write_plan(content, workspace)
         manifest = _assemble(store, content["fingerprint"], deposits, params, levels, var)
     store.put_if_absent(Cohort.NAME, manifest_json(manifest))
+    staged.clear(store)
     progress.stage("ingest", "cohort written", n_obs=manifest["n_obs"], n_vars=manifest["n_vars"])
+    return address
+
+
+def _stage_part(content: dict[str, Any], plan: str, workspace: str, part: Part) -> str:
+    """Check the part's deposits, and leave them for the task that assembles the cohort."""
+    address = join(workspace, "cohorts", content["fingerprint"])
+    store = open_store(address)
+    if store.exists(Cohort.NAME):
+        return address
+    params = IngestParams.checked(**content["params"])
+    table = _gene_table(params, content, plan)
+    planned = [PlannedDeposit(**entry) for entry in content["deposits"]]
+    prefixes = _prefixes(planned, params.levels)
+    for number, (deposit, prefix) in enumerate(zip(planned, prefixes)):
+        if not part.has(number) or staged.is_staged(store, number):
+            continue
+        with tempfile.TemporaryDirectory(prefix="levelseq-ingest-") as scratch:
+            checked = check_deposit(deposit, params, table, prefix, Path(scratch))
+            staged.stage(store, number, checked)
+        progress.stage("ingest", "deposit staged", deposit=number + 1, n_obs=checked.n_obs)
     return address
 
 
@@ -102,14 +128,20 @@ def _gene_table(params: IngestParams, content: dict[str, Any], plan: str) -> Gen
 
 
 def _check_all(
-    planned: list[PlannedDeposit], params: IngestParams, table: GeneTable | None, scratch: Path
+    planned: list[PlannedDeposit],
+    params: IngestParams,
+    table: GeneTable | None,
+    scratch: Path,
+    store: Store,
 ) -> list[CheckedDeposit]:
+    """Every deposit, checked here or by a part that staged it."""
     prefixes = _prefixes(planned, params.levels)
     checked = []
     for number, (deposit, prefix) in enumerate(zip(planned, prefixes)):
         folder = scratch / f"{number:06d}"
         folder.mkdir()
-        checked.append(check_deposit(deposit, params, table, prefix, folder))
+        found = staged.staged(store, number, deposit, folder)
+        checked.append(found or check_deposit(deposit, params, table, prefix, folder))
         of = f"{number + 1} of {len(planned)}"
         progress.stage("ingest", "deposit read", deposit=of, n_obs=checked[-1].n_obs)
     # Those who have withdrawn may be all that --keep had left of a deposit.

@@ -8,7 +8,7 @@ its variable genes are held in memory.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
@@ -60,16 +60,15 @@ class ClassicalModel:
     labels: LabelTransfer | None = None
 
     def levelled(
-        self, cohort: Cohort, reference: Path, *, interval: bool = False
+        self, cohort: Cohort, reference: Path, shards: Sequence[int], *, interval: bool = False
     ) -> Iterator[LevelledShard]:
-        """Each shard's observations, levelled; samples of an unseen leaf keep its effect."""
+        """These shards' observations, levelled; samples of an unseen leaf keep its effect."""
         if interval:
             raise BadOption(
                 "the classical model has no posterior to draw an interval from",
                 where="--interval",
                 do="leave it out, or train with --model-class vae",
             )
-        start = 0
         factors_S, x_SG = self.log_values(cohort)
         obs = cohort.obs()
         z_SK = self.covariates(obs)
@@ -78,11 +77,11 @@ class ClassicalModel:
         places = self.components(level_SG)
         values = self._on_reference(level_SG, z_SK, reference)
         score = self.anchors.support(places)
-        for shard in cohort.shards():
-            rows = slice(start, start + shard.n_obs)
+        starts = cohort.starts()
+        for number in shards:
+            rows = slice(starts[number], starts[number + 1])
             levelled = Levelled(places[rows], values[rows], score[rows])
-            yield LevelledShard(shard.obs, factors_S[rows], levelled)
-            start += shard.n_obs
+            yield LevelledShard(cohort.reader.obs_of(number), factors_S[rows], levelled)
 
     def log_values(self, cohort: Cohort) -> tuple[Any, Any]:
         """Size factors (S,) and log1p CPM (S, G) of a cohort on the frozen scale.

@@ -7,7 +7,7 @@ Shapes: S observations, G variable genes, Z latent dimensions.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, ClassVar, Self
 
@@ -112,9 +112,9 @@ class VaeModel:
             return self.embed(minibatches, np.arange(len(obs)) if rows is None else rows)
 
     def levelled(
-        self, cohort: Cohort, reference: Path, *, interval: bool = False
+        self, cohort: Cohort, reference: Path, shards: Sequence[int], *, interval: bool = False
     ) -> Iterator[LevelledShard]:
-        """Each shard's latent states, and expression as it would be on the reference batch.
+        """These shards' latent states, and expression as it would be on the reference batch.
 
         A value is the observed CPM times the ratio of the gene's expected share on the reference
         batch to that on the cell's own batch, at the cell's latent state. What a cell shows beyond
@@ -126,12 +126,12 @@ class VaeModel:
         """
         with GeneCounts(cohort, self.space) as counts:
             minibatches = self.minibatches(counts, cohort.obs())
-            start = 0
-            for shard in cohort.shards():
-                rows = np.arange(start, start + shard.n_obs)
+            starts = cohort.starts()
+            for number in shards:
+                rows = np.arange(starts[number], starts[number + 1])
                 levelled = self._level(minibatches, rows, counts, reference, interval)
-                yield LevelledShard(shard.obs, counts.size_factors[rows], levelled)
-                start += shard.n_obs
+                obs = cohort.reader.obs_of(number)
+                yield LevelledShard(obs, counts.size_factors[rows], levelled)
 
     def _level(
         self,

@@ -9,10 +9,13 @@ import numpy as np
 import pandas as pd
 
 from levelseq.cohort import (
+    WHOLE,
     BatchTree,
     Cohort,
     Normalized,
+    Part,
     content_key,
+    found_shard,
     manifest_json,
     open_cohort,
     shard_path,
@@ -24,13 +27,22 @@ from levelseq.models.saving import MODEL, Model, load_model, read_metrics, read_
 from levelseq.models.unsupported import refuse_unsupported
 from levelseq.normalize.params import NormalizeParams
 from levelseq.progress import notice, stage
-from levelseq.store import join, open_store
+from levelseq.store import Store, join, open_store
 
 __all__ = ["largest_leaf", "map_cohort"]
 
 
-def map_cohort(params: NormalizeParams, cohort: str, model: str, workspace: str) -> str:
+def map_cohort(
+    params: NormalizeParams, cohort: str, model: str, workspace: str, part: Part = WHOLE
+) -> str:
     """Write a cohort's embedding, expression on one reference batch, scores, and labels if any.
+
+    Args:
+        params: reference batch, interval, and what is refused.
+        cohort: address of the cohort.
+        model: address of the model.
+        workspace: where `normalized/<key>/` is written.
+        part: the shards that are written; of several parts none writes the manifest.
 
     Returns:
         The address of `normalized/<key>/`; at once when it is there.
@@ -70,10 +82,10 @@ def map_cohort(params: NormalizeParams, cohort: str, model: str, workspace: str)
     # The model's own cohort is like itself, and what it was adapted to was mapped before.
     if opened.fingerprint != trained["cohort"]:
         refuse_unsupported(loaded, opened, params.most_unsupported)
-    shards = [
-        write_shard(store, shard_path(number), _as_anndata(part, loaded, measured))
-        for number, part in enumerate(loaded.levelled(opened, reference, interval=params.interval))
-    ]
+    shards = _mapped(loaded, opened, reference, measured, store, params.interval, part)
+    if not part.whole:
+        stage("normalize", f"part {part} mapped", shards=len(shards))
+        return folder
     on = loaded.tree.leaf_name(reference)
     manifest = {
         "schema": Normalized.SCHEMA,
@@ -95,6 +107,26 @@ def map_cohort(params: NormalizeParams, cohort: str, model: str, workspace: str)
         reference_batch=on,
     )
     return folder
+
+
+def _mapped(
+    model: Model,
+    cohort: Cohort,
+    reference: tuple[str, ...],
+    measured: Any,
+    store: Store,
+    interval: bool,
+    part: Part,
+) -> list[dict[str, Any]]:
+    """Write the part's shards that are not there yet; the entries of all of them."""
+    own = [number for number in range(len(cohort.reader)) if part.has(number)]
+    entries = {number: found_shard(store, number) for number in own}
+    absent = [number for number, entry in entries.items() if entry is None]
+    levelled = model.levelled(cohort, reference, absent, interval=interval) if absent else ()
+    for number, shard in zip(absent, levelled):
+        path = shard_path(number)
+        entries[number] = write_shard(store, path, _as_anndata(shard, model, measured))
+    return [entry for entry in entries.values() if entry]
 
 
 def largest_leaf(obs: pd.DataFrame, tree: BatchTree) -> str:

@@ -68,5 +68,6 @@ def values_moved(
 def _values(model: Model, cohort: Cohort, reference: tuple[str, ...], genes: list[str]) -> Any:
     place = {gene: i for i, gene in enumerate(model.space.variable)}
     columns = [place[gene] for gene in genes]
-    parts = [part.levelled.values[:, columns] for part in model.levelled(cohort, reference)]
+    shards = model.levelled(cohort, reference, range(len(cohort.reader)))
+    parts = [shard.levelled.values[:, columns] for shard in shards]
     return np.concatenate(parts).astype(np.float64)

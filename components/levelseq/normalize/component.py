@@ -1,7 +1,7 @@
 """The Kubeflow door of `normalize`: classical methods, and mapping by a model."""
 # kfp reads the annotations themselves: no `from __future__ import annotations` in a door.
 
-from typing import Optional
+from typing import NamedTuple, Optional
 
 from kfp import dsl
 
@@ -19,6 +19,8 @@ def normalize(
     fingerprint: str = "",
     model: Optional[dsl.Input[dsl.Model]] = None,
     champion: str = "",
+    part: str = "",
+    parts: list = [],
     method: str = "log1p_cpm",
     size_factors: str = "",
     values: str = "",
@@ -48,7 +50,7 @@ def normalize(
     output_genes: str = "variable",
     interval: bool = False,
     most_unsupported: float = 0.6,
-):
+) -> NamedTuple("Normalized", [("written", str)]):
     """Bring the observations of one cohort to a common scale.
 
     Args:
@@ -59,8 +61,14 @@ def normalize(
         fingerprint: the cohort's fingerprint; makes the cache follow the content.
         model: the model to map through; without one `champion`, without both `method`.
         champion: address of the model to map through when there is no artifact for it.
+        part: which shards are written, '1/4' every fourth from the second on; empty: those that
+            are not there yet, and the manifest.
+        parts: what the parts before have written; the manifest waits for it.
+
+    Returns:
+        The part.
     """
     given = locals()
     from levelseq import doors
 
-    doors.normalize(**given)
+    return (doors.normalize(**given),)

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
+from functools import partial
+from itertools import pairwise
 from typing import Any
 
 import anndata as ad
 import numpy as np
+import pandas as pd
 import scipy.sparse as sp
 
 from levelseq.cohort import (
+    WHOLE,
     Normalized,
+    Part,
     content_key,
+    kept_shard,
     manifest_json,
     open_cohort,
-    shard_path,
-    write_shard,
 )
 from levelseq.errors import BadOption
 from levelseq.normalize import levelling
@@ -37,7 +41,12 @@ _BLOCK_ELEMENTS = 1 << 20
 
 
 def run(
-    params: NormalizeParams, cohort: str, workspace: str, model: str = "", fit: str = ""
+    params: NormalizeParams,
+    cohort: str,
+    workspace: str,
+    model: str = "",
+    fit: str = "",
+    part: Part = WHOLE,
 ) -> str:
     """Write a cohort's comparable values.
 
@@ -49,6 +58,7 @@ def run(
         fit: address of values, or of a saved fit, on whose scale this cohort is brought; its
             method, choices and output genes are used, and the state that is written holds the
             batches that were new to it.
+        part: the shards that are written; of several parts none writes the manifest.
 
     Returns:
         The address of the folder written; at once when it is there.
@@ -64,7 +74,7 @@ def run(
     if model:
         from levelseq.models.mapping import map_cohort
 
-        return str(map_cohort(params, cohort, model, workspace))
+        return str(map_cohort(params, cohort, model, workspace, part))
     if fit:
         refuse_choices(params)
     if params.interval:
@@ -90,7 +100,7 @@ def run(
     if not store.exists(Normalized.NAME):
         with _chain(params, counts, listed, earlier) as chain:
             genes = _genes_written(earlier) if earlier else params.output_genes
-            _write(chain, counts, store, key, genes)
+            _write(chain, counts, store, key, genes, part)
     return folder
 
 
@@ -146,11 +156,16 @@ def _genes_written(fit: ClassicalState) -> str:
     return "all" if set(fit.output_genes) >= set(fit.genes) else "those of the fit"
 
 
-def _write(chain: Chain, counts: CohortCounts, store: Store, key: str, genes: str) -> None:
+def _write(
+    chain: Chain, counts: CohortCounts, store: Store, key: str, genes: str, part: Part
+) -> None:
     """Write shards, state and at last the manifest."""
+    shards = list(_shards(chain, counts, store, part))
+    if not part.whole:
+        stage("normalize", f"part {part} written", shards=len(shards))
+        return
     for line in chain.notices:
         notice("normalize", line)
-    shards = list(_shards(chain, counts, store))
     for name, content in chain.state.files().items():
         store.put(name, content)
     method = CATALOGUE[chain.state.method]
@@ -178,26 +193,32 @@ def _unit(chain: Chain) -> str:
     return CATALOGUE[chain.state.method].unit or UNITS[chain.state.kind]
 
 
-def _shards(chain: Chain, counts: CohortCounts, store: Store) -> Iterator[dict[str, Any]]:
+def _shards(
+    chain: Chain, counts: CohortCounts, store: Store, part: Part
+) -> Iterator[dict[str, Any]]:
     """Write the values shard after shard; gives the manifest's entries."""
     var = counts.var.iloc[chain.output].copy()
     var["variable"] = var.index.isin(chain.state.variable_genes)
     adjusted = getattr(chain.state.levelling, "adjusted_genes", None)
     if adjusted is not None:
         var["adjusted"] = adjusted
-    start = 0
-    for number, shard in enumerate(counts.cohort.shards()):
-        obs, x_SG = shard.obs, shard.X
-        del shard  # else two lie in memory while the next one is read
-        here = slice(start, start + len(obs))
-        values, layers = _values(chain, x_SG, here)
-        del x_SG
-        if chain.samples is not None:
-            obs = obs.assign(size_factor=chain.samples.size_factor_S[here])
-        entry = ad.AnnData(X=values, obs=obs, var=var, layers=layers)
-        del values, layers
-        yield write_shard(store, shard_path(number), entry)
-        start = here.stop
+    for number, here in enumerate(pairwise(counts.cohort.starts())):
+        if part.has(number):
+            make = partial(_shard, chain, counts, var, number, slice(*here))
+            yield kept_shard(store, number, make)
+
+
+def _shard(
+    chain: Chain, counts: CohortCounts, var: pd.DataFrame, number: int, here: slice
+) -> ad.AnnData:
+    """The values of one shard of the cohort, whose observations are `here`."""
+    shard = counts.cohort.reader[number]
+    obs, x_SG = shard.obs, shard.X
+    del shard
+    values, layers = _values(chain, x_SG, here)
+    if chain.samples is not None:
+        obs = obs.assign(size_factor=chain.samples.size_factor_S[here])
+    return ad.AnnData(X=values, obs=obs, var=var, layers=layers)
 
 
 def _values(chain: Chain, x_SG: Any, here: slice) -> tuple[Any, dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""The Kubeflow doors of the folder `recalibrate`: `recalibrate` and `enforce`."""
+"""The Kubeflow doors of the folder `recalibrate`: `recalibrate`, `enforce` and `summarize`."""
 # kfp reads the annotations themselves: no `from __future__ import annotations` in a door.
 
 from typing import NamedTuple
@@ -7,7 +7,7 @@ from kfp import dsl
 
 from levelseq.doors import IMAGE
 
-__all__ = ["enforce", "recalibrate"]
+__all__ = ["enforce", "recalibrate", "summarize"]
 
 
 @dsl.component(base_image=IMAGE, install_kfp_package=False)
@@ -55,3 +55,24 @@ def enforce(verdict: str, workspace: str, run: str):
     from levelseq import doors
 
     doors.enforce(**given)
+
+
+@dsl.component(base_image=IMAGE, install_kfp_package=False)
+def summarize(
+    summary: dsl.Output[dsl.Markdown],
+    workspace: str,
+    run: str = "",
+    job: str = "",
+):
+    """Say how the run ended, whatever ended it: its error in one line, or its verdict.
+
+    Args:
+        summary: what a person opens first.
+        workspace: the address below which everything is written.
+        run: id of the run; empty: the one that the job became.
+        job: the Kubeflow job.
+    """
+    given = locals()
+    from levelseq import doors
+
+    doors.summarize(**given)

@@ -5,7 +5,7 @@ from levelseq.registry.champion import Registry, describe
 from levelseq.registry.change_record import as_markdown, change_record
 from levelseq.registry.kind import Kind
 from levelseq.registry.log import MOVES, DecisionLog
-from levelseq.registry.runs import run_folder, run_id
+from levelseq.registry.runs import remember_job, run_folder, run_id, run_of_job
 
 __all__ = [
     "MOVES",
@@ -18,7 +18,9 @@ __all__ = [
     "as_markdown",
     "change_record",
     "describe",
+    "remember_job",
     "run_folder",
     "run_id",
+    "run_of_job",
     "series",
 ]

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from levelseq.cohort import Cohort, Normalized, content_key, open_cohort, open_normalized
+from levelseq.cohort import Cohort, Normalized, open_cohort, open_normalized
 from levelseq.cohort.gene_space import GeneSpace
 from levelseq.errors import BadInput
 from levelseq.models.checkpoint import StoreCheckpoints
 from levelseq.models.fit import fit_model, write_model
 from levelseq.models.processes import joined
-from levelseq.models.saving import MODEL, SCHEMA
+from levelseq.models.saving import MODEL
 from levelseq.normalize.size_factors import SizeFactors
 from levelseq.normalize.state import read_state
 from levelseq.store import join, open_store
+from levelseq.train.key import chosen_of, model_key
 from levelseq.train.params import TrainParams
 
 __all__ = ["run"]
@@ -40,15 +41,7 @@ def run(params: TrainParams, cohort: str, normalized: str, workspace: str) -> st
         Retryable: told to stop (SIGTERM); it has saved what it did.
     """
     opened, values = open_cohort(cohort), open_normalized(normalized)
-    chosen = params.model_dump(exclude={"checkpoint_seconds"})
-    key = content_key(
-        {
-            "cohort": opened.fingerprint,
-            "normalized": values.manifest["key"],
-            "params": chosen,
-            "schema": SCHEMA,
-        }
-    )
+    key, chosen = model_key(params, cohort, normalized), chosen_of(params)
     folder = join(workspace, "models", key)
     store = open_store(folder)
     checkpoints = StoreCheckpoints(

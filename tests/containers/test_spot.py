@@ -7,7 +7,8 @@ import os
 import random
 import subprocess
 import time
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,8 @@ pytestmark = pytest.mark.containers
 KILLS = 10
 STUDY = SimulateParams(cells=800, genes=400, types=4, tree="site=2,lab=2", condition_genes=40)
 STEPS = 2000
+RESUMED = "goes on from a checkpoint"
+NAME = f"levelseq-spot-{os.getpid()}"
 AWS = ("AWS_ENDPOINT_URL", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_DEFAULT_REGION")
 
 
@@ -32,11 +35,22 @@ class Task:
     words: tuple[str, ...]
     workspace: str
     log: Path
+    started: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
 
     def start(self, name: str) -> subprocess.Popen[bytes]:
+        """Start the container; its log begins anew."""
         given = [f"--env={key}={os.environ[key]}" for key in AWS] + ["--env=OMP_NUM_THREADS=1"]
         flags = ("run", f"--name={name}", *RESTRICTED, *given)
-        return self.engine.start(*flags, self.image, "levelseq", *self.words, log=self.log)
+        process = self.engine.start(*flags, self.image, "levelseq", *self.words, log=self.log)
+        self.started[name] = process
+        return process
+
+    def remove(self) -> None:
+        """Remove what a failed test has left running."""
+        for name, process in self.started.items():
+            if process.poll() is None:
+                self.engine("rm", "--force", name)
+                process.wait(timeout=60)
 
     def resumed_at(self) -> int | None:
         """The step that the last start went on from; None when it did not come so far."""
@@ -51,9 +65,6 @@ class Task:
         return max((int(p.split("/")[1]) for p in paths if p.endswith("progress.json")), default=0)
 
 
-RESUMED = "goes on from a checkpoint"
-
-
 @dataclass(frozen=True)
 class Killed:
     """One kill: when, which step the killed start had gone on from, and what it left."""
@@ -64,7 +75,7 @@ class Killed:
 
 
 @pytest.fixture
-def task(engine: Engine, image: str, s3: str, tmp_path: Path) -> Task:
+def task(engine: Engine, image: str, s3: str, tmp_path: Path) -> Iterator[Task]:
     """A training of about a minute, whose inputs are in the store."""
     workspace = join(s3, "w")
     sheet = study.write(STUDY, join(s3, "deposits"))
@@ -76,7 +87,9 @@ def task(engine: Engine, image: str, s3: str, tmp_path: Path) -> Task:
         *("train", "--cohort", cohort, "--normalized", normalized, "--workspace", workspace),
         *("--steps", str(STEPS), "--patience", str(STEPS), "--checkpoint-seconds", "0.5"),
     )
-    return Task(engine, image, words, workspace, tmp_path / "train.log")
+    training = Task(engine, image, words, workspace, tmp_path / "train.log")
+    yield training
+    training.remove()
 
 
 def _written(engine: Engine, image: str, *words: str) -> str:
@@ -89,7 +102,7 @@ def _written(engine: Engine, image: str, *words: str) -> str:
 def uninterrupted(task: Task) -> tuple[float, float]:
     """Train to the end: the seconds until the first checkpoint, and until the model."""
     started, first = time.monotonic(), 0.0
-    process = task.start("levelseq-spot-whole")
+    process = task.start(f"{NAME}-whole")
     while process.poll() is None:
         time.sleep(0.2)
         if not first and task.saved_step():
@@ -101,7 +114,7 @@ def uninterrupted(task: Task) -> tuple[float, float]:
 
 def killed(task: Task, number: int, seconds: float) -> Killed:
     """Start the container and kill it without a word after so many seconds."""
-    name = f"levelseq-spot-{number}"
+    name = f"{NAME}-{number}"
     process = task.start(name)
     time.sleep(seconds)
     assert process.poll() is None, "the training ended before it was killed"
@@ -119,6 +132,7 @@ def taken(workspace: str) -> dict[str, bytes]:
 
 
 def show(kills: list[Killed], last: int | None) -> None:
+    """Print the kills, and the start that was left alone."""
     print(f"\n{'kill':>4}  {'after, s':>8}  {'resumed at step':>15}  {'left at step':>12}")
     for number, kill in enumerate(kills, 1):
         resumed = "not so far" if kill.resumed is None else str(kill.resumed)
@@ -134,7 +148,7 @@ def test_a_training_killed_ten_times_ends_with_the_bytes_of_one_left_alone(task:
     rng = random.Random(2026)
     longest = first + (whole - first) / 20
     kills = [killed(task, n, rng.uniform(0.5 * first, longest)) for n in range(1, KILLS + 1)]
-    process = task.start("levelseq-spot-end")
+    process = task.start(f"{NAME}-end")
     assert process.wait(timeout=600) == 0, task.log.read_text()
     show(kills, task.resumed_at())
     # Some fell before the first new checkpoint, some after it: both kinds were met.

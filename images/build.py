@@ -20,7 +20,6 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 ENGINES = ("podman", "docker", "buildah")
-LABEL = "org.opencontainers.image"
 
 
 def main() -> None:
@@ -81,23 +80,24 @@ def working_engine() -> str:
 
 
 def build_flags(flavour: str, base: str, tag: str) -> list[str]:
-    """The flags that the three engines share, with the labels of the Open Container Initiative."""
+    """The flags that the three engines share, with what the image's labels tell."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     committed = int(git("log", "-1", "--format=%ct") or 0)
     created = datetime.datetime.fromtimestamp(committed, datetime.UTC)
-    labels = {
-        "title": f"levelseq-{flavour}",
-        "description": project["description"],
-        "version": project["version"],
-        "licenses": project["license"],
-        "revision": git("rev-parse", "HEAD"),
-        "created": created.strftime("%Y-%m-%dT%H:%M:%SZ"),
-        "base.name": base.partition("@")[0],
-        "base.digest": base.partition("@")[2],
+    arguments = {
+        "BASE": base,
+        "FLAVOUR": flavour,
+        "DESCRIPTION": project["description"],
+        "VERSION": project["version"],
+        "LICENSES": project["license"],
+        "REVISION": git("rev-parse", "HEAD"),
+        "CREATED": created.strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "BASE_NAME": base.partition("@")[0],
+        "BASE_DIGEST": base.partition("@")[2],
     }
     flags = ["--network=none", f"--file={ROOT / 'images' / 'Dockerfile'}", f"--tag={tag}"]
-    flags += [f"--target={flavour}", f"--build-arg=FLAVOUR={flavour}", f"--build-arg=BASE={base}"]
-    return flags + [f"--label={LABEL}.{name}={value}" for name, value in labels.items() if value]
+    flags.append(f"--target={flavour}")
+    return flags + [f"--build-arg={name}={value}" for name, value in arguments.items()]
 
 
 def show_size(engine: str, tag: str) -> None:

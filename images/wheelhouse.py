@@ -58,7 +58,7 @@ def fill(folder: Path, asked: list[str], flags: list[str]) -> None:
     content = [[*asked, *flags, sys.version], [path.read_text(encoding="utf-8") for path in files]]
     stamp = hashlib.sha256(json.dumps(content).encode()).hexdigest()
     noted = folder.with_suffix(".stamp")
-    if noted.exists() and noted.read_text() == stamp:
+    if folder.is_dir() and noted.exists() and noted.read_text() == stamp:
         return
     shutil.rmtree(folder, ignore_errors=True)
     pip("-c", str(constraints), "-w", str(folder), *flags, *asked)

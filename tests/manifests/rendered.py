@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
-import io
 import subprocess
 from pathlib import Path
 from typing import Any
 
 import yaml
-
-from levelseq_pipelines.cli import parser
 
 MANIFESTS = Path(__file__).parents[2] / "manifests"
 CLOUDS = ("local", "gke", "eks", "aks")
@@ -44,11 +40,3 @@ def only(objects: Objects, kind: str, name: str) -> dict[str, Any]:
 def names_of(objects: Objects, kind: str) -> set[str]:
     """The names of all objects of a kind."""
     return {item["metadata"]["name"] for item in objects if item["kind"] == kind}
-
-
-def takes(command: str, option: str) -> bool:
-    """Whether a command of levelseq has an option."""
-    said = io.StringIO()
-    with contextlib.redirect_stdout(said), contextlib.suppress(SystemExit):
-        parser().parse_args([command, "--help"])
-    return option in said.getvalue()

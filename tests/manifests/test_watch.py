@@ -10,7 +10,6 @@ from rendered import OVERLAYS, only
 
 import levelseq
 from levelseq_pipelines.cli import parser
-from levelseq_pipelines.pipelines import PIPELINES
 
 
 def _words(objects):
@@ -26,9 +25,6 @@ def _words(objects):
 def test_the_command_line_parses(render, folder):
     words, values = _words(render(folder))
     assert words[:3] == ["levelseq", "submit", "--pipeline=watch"]
-    if "watch" not in PIPELINES:
-        # Same inputs; the pipeline `watch` itself comes with its own change.
-        words[2] = "--pipeline=map_new_data"
     args = parser().parse_args(words[1:])
     assert args.deposits == [values["DEPOSITS"]]
     assert args.workspace == values["WORKSPACE"]
@@ -36,6 +32,8 @@ def test_the_command_line_parses(render, folder):
     assert args.name == values["NAME"]
     assert args.host == values["KFP_HOST"]
     assert args.service_account == "levelseq"
+    assert args.cloud == folder.rpartition("/")[2]
+    assert args.queue == "levelseq"
 
 
 @pytest.mark.parametrize("folder", OVERLAYS)

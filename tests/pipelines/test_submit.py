@@ -14,6 +14,8 @@ import requests
 
 from levelseq.errors import BadOption, StoreUnavailable
 from levelseq_pipelines.cli import main
+from levelseq_pipelines.commands.study import IN_A_CLUSTER
+from levelseq_pipelines.pipelines import PIPELINES
 from levelseq_pipelines.services import azure_batch, call, google_batch
 
 STUDY = [
@@ -141,6 +143,23 @@ def test_what_kubeflow_gets_is_what_the_dry_run_says(kubeflow, capsys):
     (run,) = posted(kubeflow)
     assert run.pop("experiment_id") == "e1"
     assert said["calls"] == [{"operation": "runs.create", "request": run}]
+
+
+@pytest.mark.parametrize("pipeline", IN_A_CLUSTER)
+def test_a_run_is_compiled_for_the_clusters_nodes_and_queue(pipeline, kubeflow, capsys):
+    told = words("kubeflow", "--cloud=aks", "--queue=levelseq", f"--pipeline={pipeline}")
+    assert main([*told, "--dry-run"]) == 0
+    (call,) = json.loads(capsys.readouterr().out)["calls"]
+    platform = call["request"]["pipeline_spec"]["platform_spec"]["platforms"]["kubernetes"]
+    labels = [
+        each["podMetadata"]["labels"] for each in platform["deploymentSpec"]["executors"].values()
+    ]
+    assert all(each["azure.workload.identity/use"] == "true" for each in labels)
+    assert {each.get("kueue.x-k8s.io/queue-name") for each in labels} == {None, "levelseq"}
+
+
+def test_every_pipeline_can_be_submitted():
+    assert set(IN_A_CLUSTER) == set(PIPELINES)
 
 
 def test_an_api_server_that_does_not_answer_is_worth_another_try(levelseq):
@@ -323,6 +342,8 @@ def test_a_dry_run_prints_json_and_sends_nothing(service, capsys, monkeypatch):
         *((service, ["--genes", "g.csv"], {}, "this machine") for service in PLACES),
         ("kubeflow", [], {"host": None}, "--host: is needed with --service kubeflow"),
         ("kubeflow", ["--cpu", "4"], {}, "--cpu: is not an option of kubeflow"),
+        ("kubeflow", ["--cloud", "moon"], {}, "--cloud: 'moon' is no cloud"),
+        ("aws-batch", ["--pipeline", "watch"], {}, "--pipeline: watch runs on Kubeflow alone"),
         ("kubeflow", ["--time-limit", "4"], {}, "--time-limit: is not an option of kubeflow"),
         ("google-batch", [], {"project": None}, "--project: is needed"),
         ("google-batch", [], {"service_account": "me"}, "--service-account: me is not"),

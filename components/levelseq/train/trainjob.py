@@ -12,6 +12,7 @@ from typing import Any
 from pydantic import Field
 
 from levelseq.parameters import StepParams
+from levelseq.store.pod import POD_SECRET, POD_VARIABLES
 from levelseq.train.params import TrainParams
 
 __all__ = [
@@ -28,8 +29,6 @@ __all__ = [
 GROUP, VERSION = "trainer.kubeflow.org", "v1alpha1"
 MANAGER = {"app.kubernetes.io/managed-by": "levelseq"}
 ANNOTATION = "levelseq.dev/model"
-STORE_SECRET = "levelseq-store"
-STORE_KEYS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_REGION", "AWS_ENDPOINT_URL")
 
 
 class Launch(StepParams):
@@ -81,7 +80,7 @@ def trainjob(key: str, command: list[str], asked: Launch) -> dict[str, Any]:
                 "image": asked.image,
                 "command": command[:1],
                 "args": command[1:],
-                "env": [_from_secret(name) for name in STORE_KEYS],
+                "env": [_from_secret(name) for name in POD_VARIABLES],
                 "numNodes": asked.nodes,
                 "numProcPerNode": max(1, int(asked.gpus)),
                 "resourcesPerNode": _resources(asked),
@@ -92,7 +91,7 @@ def trainjob(key: str, command: list[str], asked: Launch) -> dict[str, Any]:
 
 def _from_secret(name: str) -> dict[str, Any]:
     """An optional key: a cluster without the secret uses the pod's own identity."""
-    key = {"name": STORE_SECRET, "key": name, "optional": True}
+    key = {"name": POD_SECRET, "key": name, "optional": True}
     return {"name": name, "valueFrom": {"secretKeyRef": key}}
 
 

@@ -15,10 +15,18 @@ from levelseq.train.params import TrainParams
 from levelseq.validate.params import ValidateParams
 from levelseq_pipelines.options import absolute, add_fields
 
-__all__ = ["add_deposits", "add_study", "checked_addresses", "study_options"]
+__all__ = [
+    "HERE",
+    "IN_A_CLUSTER",
+    "add_deposits",
+    "add_study",
+    "checked_addresses",
+    "study_options",
+]
 
 _STEPS: tuple[type[StepParams], ...] = (IngestParams, NormalizeParams, TrainParams, ValidateParams)
-_NAMES = ("normalize_cohort", "map_new_data")
+HERE = ("normalize_cohort", "map_new_data")
+IN_A_CLUSTER = (*HERE, "watch", "train_distributed")
 _PLUMBING = ("deposits", "workspace", "name", "run")
 
 
@@ -36,14 +44,20 @@ def add_deposits(parser: argparse.ArgumentParser, remark: str = "", *, required:
     )
 
 
-def add_study(parser: argparse.ArgumentParser, remark: str = "", *, required: bool = False) -> None:
+def add_study(
+    parser: argparse.ArgumentParser,
+    remark: str = "",
+    *,
+    required: bool = False,
+    pipelines: tuple[str, ...] = HERE,
+) -> None:
     """What a pipeline may be told, each option from the params model of its step."""
     add_deposits(parser, remark, required=required)
     parser.add_argument(
         "--pipeline",
-        choices=_NAMES,
-        default=_NAMES[0],
-        help=f"what to run (default: {_NAMES[0]})",
+        choices=pipelines,
+        default=pipelines[0],
+        help=f"what to run (default: {pipelines[0]})",
     )
     add_fields(parser, _fields().items())
 
@@ -83,7 +97,7 @@ def _fields() -> dict[str, FieldInfo]:
     """The parameters of both pipelines with the fields that describe them."""
     from levelseq_pipelines.pipelines import PIPELINES
 
-    names = [name for name in PIPELINES[_NAMES[0]].component_spec.inputs if name not in _PLUMBING]
+    names = [name for name in PIPELINES[HERE[0]].component_spec.inputs if name not in _PLUMBING]
     return {
         name: next(step.model_fields[name] for step in _STEPS if name in step.model_fields)
         for name in names

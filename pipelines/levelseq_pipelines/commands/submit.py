@@ -12,7 +12,7 @@ from typing import Any
 from levelseq.doors import IMAGE
 from levelseq.errors import BadOption
 from levelseq_pipelines.commands.command import Command
-from levelseq_pipelines.commands.study import add_study, study_options
+from levelseq_pipelines.commands.study import HERE, IN_A_CLUSTER, add_study, study_options
 from levelseq_pipelines.options import add_name, add_workspace
 from levelseq_pipelines.services import KUBEFLOW, SERVICES
 from levelseq_pipelines.services.call import as_json
@@ -46,7 +46,7 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
     _add_job(parser)
     add_workspace(parser)
     add_name(parser)
-    add_study(parser, required=True)
+    add_study(parser, required=True, pipelines=IN_A_CLUSTER)
 
 
 def _add_places(parser: argparse.ArgumentParser) -> None:
@@ -119,11 +119,21 @@ def _submit(args: argparse.Namespace) -> str | None:
         told = {"deposits": args.deposits, "workspace": args.workspace, "name": args.name}
         calls = service.calls(args.pipeline, told | options, place)
     else:
+        _refuse_cluster_pipelines(args)
         calls = service.calls(_job(args, options), place)
     if args.dry_run:
         print(as_json(args.service, calls))
         return None
     return str(service.start(calls, place))
+
+
+def _refuse_cluster_pipelines(args: argparse.Namespace) -> None:
+    if args.pipeline not in HERE:
+        raise BadOption(
+            f"{args.pipeline} runs on Kubeflow alone",
+            where="--pipeline",
+            do=f"choose one of {', '.join(HERE)}",
+        )
 
 
 def _place(args: argparse.Namespace) -> Any:

@@ -28,19 +28,28 @@ class Place:
     )
     experiment: str = field(default="levelseq", metadata={"help": "where the run is listed"})
     service_account: str = field(default="", metadata={"help": "the account that the pods run as"})
+    cloud: str = field(
+        default="local", metadata={"help": "local, gke, eks or aks: whose nodes the pods ask for"}
+    )
+    queue: str = field(default="", metadata={"help": "Kueue's LocalQueue that tasks wait in"})
 
 
 def calls(pipeline: str, arguments: dict[str, Any], place: Place) -> list[Call]:
     """`runs.create` of the API server, without the experiment's id, which only it knows.
 
     Raises:
-        BadOption: an address is a path of this machine, which no pod can read.
+        BadOption: an address is a path of this machine, which no pod can read, or there is no such
+            cloud.
     """
     # No other service needs kfp's compiler.
+    from levelseq_pipelines.clouds import cloud_named
     from levelseq_pipelines.compile import compiled_yaml
+    from levelseq_pipelines.scheduling import Placement
 
     refuse_local([arguments["workspace"], *arguments["deposits"]])
-    spec, *platform = yaml.safe_load_all(compiled_yaml(pipeline))
+    cloud_named(place.cloud)
+    chosen = Placement(cloud=place.cloud, queue=place.queue)
+    spec, *platform = yaml.safe_load_all(compiled_yaml(pipeline, chosen))
     run = {
         "display_name": f"{pipeline} {arguments['name']}",
         "pipeline_spec": {"pipeline_spec": spec, "platform_spec": platform[0]}

@@ -83,7 +83,11 @@ def _folders(workspace: str, kind: str) -> Iterator[tuple[str, set[str]]]:
 
 def _descendants(every: dict[str, Json], cohorts: set[str]) -> set[str]:
     """Keys of the models of some cohorts, and of all models made from those."""
-    found = {key for key, manifest in every.items() if manifest["cohort"] in cohorts}
+    found = {
+        key
+        for key, manifest in every.items()
+        if cohorts & {manifest["cohort"], *manifest.get("trained_on", ())}
+    }
     while more := {k for k, m in every.items() if m.get("parent") in found} - found:
         found |= more
     return found

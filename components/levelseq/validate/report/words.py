@@ -178,12 +178,12 @@ _SETTLED = {
 _RECALIBRATED = {
     "promote": Said(
         "Recalibrated model promoted",
-        "The data had drifted; the adapted model passes and is now the champion.",
+        "The data had drifted; the recalibrated model passes and is now the champion.",
         "pass",
     ),
     "keep": Said(
         "Champion kept",
-        "The data have drifted and the adapted model did not do better, so it was dropped.",
+        "The data have drifted, and no recalibrated model did better, so the champion stays.",
         "warn",
     ),
 }

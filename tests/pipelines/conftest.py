@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 import os
 import subprocess
 import sys
@@ -22,8 +23,10 @@ def small_study(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 @pytest.fixture
-def runner(tmp_path: Path) -> None:
+def runner(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """kfp runs tasks in subprocesses, in folders of this test."""
+    # It indents what is printed, and where tasks run side by side it does not stop doing so.
+    monkeypatch.setattr(builtins, "print", builtins.print)
     local.init(
         local.SubprocessRunner(use_venv=False),
         pipeline_root=str(tmp_path / "kfp-root"),

@@ -250,7 +250,7 @@ def test_recalibrate_drops_a_challenger_that_is_not_better(study, tmp_path, chan
     assert (registry.log()[-1]["action"], registry.log()[-1]["model"]) == ("drop", "m-adapted")
     assert Baselines(study.workspace, "study").all() == []
     page = study.store.get("report.html").decode()
-    assert "did not do better" in page
+    assert "no recalibrated model did better" in page
     assert because.replace("'", "&#x27;") in page
 
 

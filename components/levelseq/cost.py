@@ -1,6 +1,6 @@
 """What a run costs: time, processor and GPU hours, and bytes, task by task.
 
-Each door leaves `runs/<run>/cost/<task>.json`; a task that is tried again, another part of it, or a
+Each door that works on data and knows its run leaves `runs/<run>/cost/<task>.json`; a task that is
 run that is started again, adds to it. What a task that was killed has spent is told by nobody.
 """
 

@@ -67,7 +67,7 @@ def plan(
     job: str,
     most_parts: int,
     **given: Any,
-) -> tuple[str, str, str, list[str], str, str]:
+) -> tuple[str, str, str, list[str], str, str, str]:
     """The `plan` door; a run without a name is named after its content."""
     from levelseq.ingest.forecast import requests
     from levelseq.registry import remember_job, run_id
@@ -84,7 +84,8 @@ def plan(
         hand_on(plan, planned.plan, {"fingerprint": planned.fingerprint, **predicted})
         parts = parts_of(len(content["deposits"]), int(most_parts))
         asks = requests(predicted)
-        return planned.fingerprint, named, planned.champion, parts, asks["memory"], asks["cpu"]
+        sizes = (asks["memory"], asks["gpu_memory"], asks["cpu"])
+        return planned.fingerprint, named, planned.champion, parts, *sizes
 
 
 def arrivals(deposits: list[str], workspace: str, name: str, job: str) -> tuple[str, list[str]]:

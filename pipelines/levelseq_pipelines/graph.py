@@ -12,7 +12,15 @@ from levelseq.ingest.component import ingest, plan
 from levelseq.normalize.component import normalize
 from levelseq.recalibrate.component import enforce, recalibrate, summarize
 from levelseq.validate.component import validate
-from levelseq_pipelines.scheduling import DATA, FIT, SMALL, Size, placement, schedule
+from levelseq_pipelines.scheduling import (
+    DATA,
+    FIT,
+    SMALL,
+    Size,
+    placement,
+    schedule,
+    tell_sinks,
+)
 
 __all__ = ["MAPPING", "STUDY", "Gathered", "as_text", "ended", "gather", "judge", "values"]
 
@@ -72,7 +80,7 @@ def gather(given: dict[str, Any], pipeline: str, choices: str) -> Gathered:
     )
     schedule(planned.set_display_name("plan"), SMALL, cached=False)
     told = {key: planned.outputs[key] for key in ("run", "fingerprint")} | {"workspace": workspace}
-    size = Size(planned.outputs["cpu"], planned.outputs["memory"])
+    size = Size(*(planned.outputs[name] for name in ("cpu", "memory", "gpu_memory")))
 
     def reading(**part: Any) -> Any:
         return ingest(plan=planned.outputs["plan"], most_parts=most_parts, **told, **part)
@@ -128,9 +136,11 @@ def judge(gathered: Gathered, given: dict[str, Any], mapped: Any, **model: Any) 
     with dsl.If(judged.outputs["model_decision"] == "recalibrate", "adapt"):
         adapted = recalibrate(verdict=verdict, name=name, **told)
         schedule(adapted.set_display_name("recalibrate"), FIT, gathered.size, cached=False)
+        tell_sinks(adapted)
     with dsl.Else("settle"):
         settled = recalibrate(verdict=verdict, name=name, **told)
         schedule(settled.set_display_name("recalibrate"), SMALL, cached=False)
+        tell_sinks(settled)
     final = dsl.OneOf(adapted.outputs["address"], settled.outputs["address"])
     kept = enforce(verdict=final, **told)
     schedule(kept.set_display_name("enforce"), SMALL, cached=False)

@@ -64,7 +64,7 @@ def _launched(asked: dict[str, Any], given: dict[str, Any], size: Any) -> Any:
         gpus=given["gpus"],
         runtime=given["runtime"],
         cpu=size.cpu,
-        memory=size.memory,
+        memory=size.gpu_memory if chosen.nodes.gpu else size.memory,
         **asked,
     )
     schedule(fitted.set_display_name("train"), SMALL.waiting(FIT))

@@ -18,6 +18,7 @@ from kfp import dsl, kubernetes
 
 from levelseq.doors import IMAGE
 from levelseq.errors import BadOption
+from levelseq.registry.sinks import SINKS, VARIABLES
 from levelseq.store.pod import POD_SECRET, POD_VARIABLES
 from levelseq_pipelines.clouds import Cloud, Expression, Toleration, cloud_named
 
@@ -33,6 +34,7 @@ __all__ = [
     "placed",
     "placement",
     "schedule",
+    "tell_sinks",
 ]
 
 GPU_IMAGE = os.environ.get("LEVELSEQ_GPU_IMAGE", "levelseq/levelseq-cuda:0.1.0")
@@ -89,6 +91,7 @@ class Size:
 
     cpu: Any
     memory: Any
+    gpu_memory: Any = ""
 
 
 @dataclass(frozen=True)
@@ -145,7 +148,7 @@ def schedule(
     """Give a task its size, its retries and its place."""
     chosen = placement()
     gpu = step.gpu and chosen.nodes.gpu
-    _resize(task, size)
+    _resize(task, size.cpu, size.gpu_memory if gpu else size.memory)
     task.set_container_image(chosen.gpu_image if gpu else chosen.image)
     task.set_caching_options(cached)
     _retry(task, step)
@@ -158,12 +161,17 @@ def schedule(
     _secure(task, chosen.nodes)
 
 
-def _resize(task: dsl.PipelineTask, size: Size) -> None:
+def tell_sinks(task: dsl.PipelineTask) -> None:
+    """Let a task tell other registries of its decision, where the namespace names any."""
+    kubernetes.use_secret_as_env(task, SINKS, {key: key for key in VARIABLES}, True)
+
+
+def _resize(task: dsl.PipelineTask, cpu: Any, memory: Any) -> None:
     """Memory is limited to its request, so that a pod is not the victim of its neighbours."""
-    task.set_cpu_request(size.cpu)
-    task.set_memory_request(size.memory).set_memory_limit(size.memory)
+    task.set_cpu_request(cpu)
+    task.set_memory_request(memory).set_memory_limit(memory)
     # kfp hands a channel that only sizes use to a task, but not through the groups around it.
-    channels = [size.cpu, size.memory]
+    channels = [cpu, memory]
     task.register_pipeline_channels([c for c in channels if not isinstance(c, str)])
 
 

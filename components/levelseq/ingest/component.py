@@ -39,6 +39,7 @@ def plan(
         ("champion", str),
         ("parts", list),
         ("memory", str),
+        ("gpu_memory", str),
         ("cpu", str),
     ],
 ):

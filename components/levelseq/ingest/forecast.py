@@ -18,6 +18,8 @@ from levelseq.cohort import SHARD_COUNTS, SHARD_OBSERVATIONS
 __all__ = ["NONZEROS_PER_BYTE", "forecast", "requests"]
 
 NONZEROS_PER_BYTE = {"csv": 1.0, "h5ad": 0.4, "tenx_mtx": 0.3, "tenx_h5": 0.4}
+# Host memory of a CUDA process beside its data, and of /dev/shm.
+GPU_GIB = 12
 
 _GIB = 1 << 30
 
@@ -40,8 +42,13 @@ def requests(predicted: dict[str, float]) -> dict[str, str]:
     """What a pod that works on the cohort asks for, in Kubernetes' words.
 
     Memory is what ingest is predicted to need and a gibibyte for what later steps hold beside it,
-    one half more for what the forecast does not see; processors grow with the observations.
+    one half more for what the forecast does not see; processors grow with the observations. A pod
+    with a GPU also holds CUDA's libraries and the shared memory of its device.
     """
     memory = math.ceil(1.5 * (predicted["memory_gib"] + 1))
     n_obs = predicted["n_obs"]
-    return {"memory": f"{memory}Gi", "cpu": "2" if n_obs < 50_000 else "4"}
+    return {
+        "memory": f"{memory}Gi",
+        "gpu_memory": f"{memory + GPU_GIB}Gi",
+        "cpu": "2" if n_obs < 50_000 else "4",
+    }

@@ -77,7 +77,12 @@ class DecisionLog:
                 "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
                 **made,
             }
-            if self._store.put_if_absent(_path(number), manifest_json(entry)):
+            content = manifest_json(entry)
+            # A put whose answer was lost is tried again by the store, and then finds itself.
+            if (
+                self._store.put_if_absent(_path(number), content)
+                or self._store.get(_path(number)) == content
+            ):
                 return number
 
     def verify(self) -> int:

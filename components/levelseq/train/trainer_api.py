@@ -20,6 +20,8 @@ __all__ = ["Ended", "LastWords", "TrainerApi"]
 _PLURAL = "trainjobs"
 _NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 _WATCH_SECONDS = 300
+# A connection that is half open answers nothing at all.
+_SECONDS = 30
 _PAUSE = 5.0
 _GONE = 410
 _TORCHRUN_CODE = re.compile(r"exitcode\s*:\s*(-?\d+)")
@@ -116,7 +118,9 @@ class TrainerApi:
         """A job, or None."""
         found: dict[str, Any] | None = None
         with self._failing("get") as answer:
-            found = self._jobs.get_namespaced_custom_object(*self._kind(), name)
+            found = self._jobs.get_namespaced_custom_object(
+                *self._kind(), name, _request_timeout=_SECONDS
+            )
         return None if answer.status == 404 else found
 
     def delete(self, name: str, uid: str) -> None:
@@ -153,6 +157,7 @@ class TrainerApi:
                 field_selector=f"metadata.name={name}",
                 resource_version=version,
                 timeout_seconds=_WATCH_SECONDS,
+                _request_timeout=(_SECONDS, _WATCH_SECONDS + _SECONDS),
             )
             for change in changes:
                 _tell(change["object"])

@@ -16,7 +16,20 @@ from levelseq.registry.sinks import kubeflow, mlflow
 from levelseq.registry.sinks.http import Unreachable
 from levelseq.registry.sinks.told import Champion, Decision
 
-__all__ = ["tell_champion", "tell_decision"]
+__all__ = ["SINKS", "VARIABLES", "tell_champion", "tell_decision"]
+
+SINKS = "levelseq-sinks"
+VARIABLES = (
+    "MLFLOW_TRACKING_URI",
+    "MLFLOW_TRACKING_TOKEN",
+    "MLFLOW_TRACKING_USERNAME",
+    "MLFLOW_TRACKING_PASSWORD",
+    "MLFLOW_EXPERIMENT_NAME",
+    "MLFLOW_REGISTRY_URI",
+    "LEVELSEQ_MODEL_REGISTRY",
+    "LEVELSEQ_MODEL_REGISTRY_TOKEN",
+)
+"""In a cluster the keys, each optional, of the secret named `SINKS`."""
 
 _SINKS = {"MLflow": mlflow, "the Kubeflow model registry": kubeflow}
 

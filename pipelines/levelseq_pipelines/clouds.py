@@ -45,6 +45,8 @@ class Cloud:
         spot_nodes: how a CPU task prefers spot nodes.
         on_demand: what spot nodes do not fulfil.
         parts: into how many parts the work on shards is split at most.
+        on_demand_selector: what takes the place of `gpu_selector` there.
+        store: the scheme of the cloud's own store.
         pod_labels: what ties a pod to its identity in the cloud.
     """
 
@@ -56,6 +58,8 @@ class Cloud:
     spot_nodes: tuple[Expression, ...] = ()
     on_demand: tuple[Expression, ...] = ()
     parts: int = 8
+    on_demand_selector: dict[str, str] = field(default_factory=dict)
+    store: str = "s3"
     pod_labels: dict[str, str] = field(default_factory=dict)
 
 
@@ -69,10 +73,12 @@ CLOUDS: dict[str, Cloud] = {
     "local": Cloud(gpu=False, parts=1),
     "gke": Cloud(
         gpu_selector={"cloud.google.com/compute-class": "levelseq-gpu"},
+        on_demand_selector={"cloud.google.com/compute-class": "levelseq-gpu-on-demand"},
         gpu_tolerations=(
             Toleration("nvidia.com/gpu"),
-            Toleration("cloud.google.com/compute-class", "levelseq-gpu"),
+            Toleration("cloud.google.com/compute-class"),
         ),
+        store="gs",
         spot_tolerations=(Toleration("cloud.google.com/gke-spot", "true"),),
         spot_nodes=(Expression("cloud.google.com/gke-spot", "In", ("true",)),),
         on_demand=(Expression("cloud.google.com/gke-spot", "DoesNotExist"),),
@@ -83,6 +89,7 @@ CLOUDS: dict[str, Cloud] = {
         on_demand=(_KARPENTER_ON_DEMAND,),
     ),
     "aks": Cloud(
+        store="az",
         pod_labels={"azure.workload.identity/use": "true"},
         gpu_nodes=(_KARPENTER_GPU,),
         spot_tolerations=(Toleration("kubernetes.azure.com/scalesetpriority", "spot"),),

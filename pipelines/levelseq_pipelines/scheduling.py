@@ -19,7 +19,7 @@ from kfp import dsl, kubernetes
 from levelseq.doors import IMAGE
 from levelseq.errors import BadOption
 from levelseq.registry.sinks import SINKS, VARIABLES
-from levelseq.store.pod import POD_SECRET, POD_VARIABLES
+from levelseq.store.pod import POD_SECRET, pod_variables
 from levelseq_pipelines.clouds import Cloud, Expression, Toleration, cloud_named
 
 __all__ = [
@@ -42,6 +42,9 @@ GPU_IMAGE = os.environ.get("LEVELSEQ_GPU_IMAGE", "levelseq/levelseq-cuda:0.1.0")
 _WEEK = "604800s"
 _SHARED_MEMORY = "8Gi"
 _QUEUE_LABEL = "kueue.x-k8s.io/queue-name"
+_PRIORITY_LABEL = "kueue.x-k8s.io/priority-class"
+# Kueue's WorkloadPriorityClasses.
+TRAIN, BATCH = "levelseq-train", "levelseq-batch"
 _DIGEST = re.compile(r"@sha256:[0-9a-f]{64}$")
 
 
@@ -158,6 +161,7 @@ def schedule(
         kubernetes.empty_dir_mount(task, "shm", "/dev/shm", "Memory", _SHARED_MEMORY)
     if step.queued and chosen.queue:
         kubernetes.add_pod_label(task, _QUEUE_LABEL, chosen.queue)
+        kubernetes.add_pod_label(task, _PRIORITY_LABEL, TRAIN if gpu else BATCH)
     _secure(task, chosen.nodes)
 
 
@@ -191,7 +195,8 @@ def _place(task: dsl.PipelineTask, chosen: Placement, *, gpu: bool, spot: bool) 
     if gpu:
         tolerations += nodes.gpu_tolerations
         required += nodes.gpu_nodes
-        for label, value in nodes.gpu_selector.items():
+        on_demand = chosen.on_demand and nodes.on_demand_selector
+        for label, value in (on_demand or nodes.gpu_selector).items():
             kubernetes.add_node_selector(task, label, value)
     if spot:
         tolerations += nodes.spot_tolerations
@@ -229,4 +234,6 @@ def _secure(task: dsl.PipelineTask, cloud: Cloud) -> None:
     for label, value in {"app.kubernetes.io/name": "levelseq", **cloud.pod_labels}.items():
         kubernetes.add_pod_label(task, label, value)
     # A cluster without the secret uses the pod's own identity.
-    kubernetes.use_secret_as_env(task, POD_SECRET, {key: key for key in POD_VARIABLES}, True)
+    kubernetes.use_secret_as_env(
+        task, POD_SECRET, {key: key for key in pod_variables(cloud.store)}, True
+    )

@@ -1,7 +1,8 @@
 """What a run costs: time, processor and GPU hours, and bytes, task by task.
 
 Each door that works on data and knows its run leaves `runs/<run>/cost/<task>.json`; a task that is
-tried again, another part of it, or a run that is started again, adds to it. What a task that was killed has spent is told by nobody.
+tried again, another part of it, or a run that is started again, adds to it. What a task that was
+killed has spent is told by nobody.
 """
 
 from __future__ import annotations

@@ -15,7 +15,8 @@ from typing import Any
 
 import yaml
 
-from levelseq.errors import BadAddress, BadOption, LevelseqError, StoreUnavailable
+from levelseq.errors import BadAddress, BadOption, LevelseqError
+from levelseq_pipelines.services.kubeflow import said
 
 __all__ = ["main", "upload"]
 
@@ -43,7 +44,7 @@ def upload(folder: Path, version: str, client: Any) -> list[str]:
         name = str(spec["pipelineInfo"]["name"])
         pipeline = client.get_pipeline_id(name)
         if pipeline is None:
-            pipeline = client.upload_pipeline(str(file), pipeline_name=name).pipeline_id
+            pipeline = _made(client, name)
         if version in _versions(client, pipeline):
             continue
         client.upload_pipeline_version(
@@ -51,6 +52,12 @@ def upload(folder: Path, version: str, client: Any) -> list[str]:
         )
         uploaded.append(name)
     return uploaded
+
+
+def _made(client: Any, name: str) -> str:
+    """The id of a new pipeline without a version: `upload_pipeline` would make one of its own."""
+    asked = client.api_models.V2beta1Pipeline(name=name, display_name=name)
+    return str(client.pipelines.pipeline_service_create_pipeline(asked).pipeline_id)
 
 
 def _versions(client: Any, pipeline: str) -> set[str]:
@@ -69,8 +76,9 @@ def main(argv: list[str]) -> int:
     try:
         if not args.host:
             raise BadOption("names no API server", where="--host", do="set it or KFP_HOST")
-        for name in upload(args.folder, args.version, _client(args.host)):
-            print(f"{name} {args.version}")
+        with said(args.host):
+            for name in upload(args.folder, args.version, _client(args.host)):
+                print(f"{name} {args.version}")
     except LevelseqError as error:
         print(f"levelseq: {error}", file=sys.stderr)
         return error.code
@@ -79,14 +87,8 @@ def main(argv: list[str]) -> int:
 
 def _client(host: str) -> Any:
     import kfp
-    import urllib3.exceptions
 
-    try:
-        return kfp.Client(host=host, existing_token=os.environ.get("KFP_TOKEN"))
-    except urllib3.exceptions.HTTPError as error:
-        raise StoreUnavailable(
-            "the API server does not answer", where=host, do="try again"
-        ) from error
+    return kfp.Client(host=host, existing_token=os.environ.get("KFP_TOKEN"))
 
 
 if __name__ == "__main__":

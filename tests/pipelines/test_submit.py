@@ -162,6 +162,49 @@ def test_every_pipeline_can_be_submitted():
     assert set(IN_A_CLUSTER) == set(PIPELINES)
 
 
+def test_train_distributed_is_told_of_its_nodes(capsys):
+    told = ["--pipeline=train_distributed", "--nodes=4", "--gpus=8", "--runtime=ours"]
+    assert main([*words("kubeflow", *told), "--dry-run"]) == 0, capsys.readouterr().err
+    (call,) = json.loads(capsys.readouterr().out)["calls"]
+    parameters = call["request"]["runtime_config"]["parameters"]
+    assert [parameters[name] for name in ("nodes", "gpus", "runtime")] == [4, "8", "ours"]
+
+
+@pytest.mark.parametrize(
+    ("pipeline", "told", "said"),
+    [
+        ("watch", "--nodes=4", "--nodes: is not an option of watch"),
+        ("normalize_cohort", "--gpus=1", "--gpus: is not an option of normalize_cohort"),
+        ("train_distributed", "--nodes=0", "--nodes: "),
+        ("train_distributed", "--gpus=all", "--gpus: "),
+    ],
+)
+def test_nodes_that_cannot_be_are_refused(pipeline, told, said, capsys):
+    assert main([*words("kubeflow", f"--pipeline={pipeline}", told), "--dry-run"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"levelseq: {said}")
+
+
+@pytest.mark.parametrize("service", list(PLACES))
+@pytest.mark.parametrize("rule", ["donor_id!=D7", " donor_id == D7"])
+def test_no_service_is_told_of_a_donor(service, rule, capsys):
+    told = ["--donor=donor_id", f"--keep={rule}", "--keep=tissue==blood"]
+    assert main([*words(service, *told), "--dry-run"]) == 2
+    said = capsys.readouterr()
+    (line,) = said.err.splitlines()
+    assert line.startswith("levelseq: --keep: ")
+    assert "levelseq withdraw" in line
+    assert "D7" not in said.err + said.out
+
+
+@pytest.mark.parametrize(("status", "code"), [(400, 2), (403, 2), (429, 75), (500, 75), (503, 75)])
+def test_kubeflows_refusals_are_told_apart(kubeflow, capsys, status, code):
+    kubeflow.answers["runs"] = (status, {})
+    assert main(words("kubeflow", host=kubeflow.url)) == code
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"levelseq: {kubeflow.url}: the API server ")
+
+
 def test_an_api_server_that_does_not_answer_is_worth_another_try(levelseq):
     done = levelseq("submit", "--host", "http://127.0.0.1:9", *STUDY)
     assert done.returncode == 75, done.stderr
@@ -214,6 +257,17 @@ def test_an_aws_that_does_not_answer_is_worth_another_try(service, s3_bucket, ca
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
     assert main(words(service)) == 75
     assert len(capsys.readouterr().err.splitlines()) == 1
+
+
+@pytest.mark.parametrize("service", ["aws-batch", "healthomics"])
+def test_a_profile_that_is_not_there_is_one_line(service, capsys, monkeypatch):
+    # boto3 keeps the session of an earlier call.
+    monkeypatch.setattr("boto3.DEFAULT_SESSION", None)
+    monkeypatch.setenv("AWS_PROFILE", "nope")
+    assert main(words(service)) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "(nope)" in line
+    assert "AWS_PROFILE" in line
 
 
 def test_healthomics_makes_the_workflow_and_starts_the_run(api, s3_bucket, capsys, monkeypatch):
@@ -373,6 +427,13 @@ def test_bad_input_is_one_line(service, more, changed, said, capsys, tmp_path, m
     assert not told.out
     (line,) = told.err.splitlines()
     assert re.search(said, line), line
+
+
+def test_the_help_says_what_a_time_limit_covers(capsys):
+    with pytest.raises(SystemExit):
+        main(["submit", "--help"])
+    said = " ".join(capsys.readouterr().out.split())
+    assert "of one attempt; at azure-batch of all together" in said
 
 
 def test_an_sdk_that_is_not_there_is_named_with_its_extra():

@@ -4,6 +4,7 @@ import json
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from types import SimpleNamespace
 from urllib.parse import parse_qs, urlparse
 
 import pytest
@@ -37,18 +38,24 @@ class ApiServer(BaseHTTPRequestHandler):
         asked = {name: values[0] for name, values in parse_qs(url.query).items()}
         self.server.tokens.add(self.headers["Authorization"])
         body = self.rfile.read(int(self.headers["Content-Length"]))
-        assert b"schemaVersion: 2.1.0" in body
+        assert b"schemaVersion: 2.1.0" in body or url.path == API
         if url.path.endswith("upload_version"):
             assert asked["name"] not in self.server.versions[asked["pipelineid"]]
             self.server.versions[asked["pipelineid"]].append(asked["name"])
             self.answer({"display_name": asked["name"]})
+        elif url.path.endswith("upload"):
+            self.made(asked["name"], [asked["name"]])
         else:
-            self.server.versions[asked["name"]] = [asked["name"]]
-            self.answer({"pipeline_id": asked["name"], "display_name": asked["name"]})
+            self.made(json.loads(body)["name"], [])
+
+    def made(self, name, versions):
+        """A new pipeline; one that is made by an upload has a version of its own name."""
+        self.server.versions[name] = versions
+        self.answer({"pipeline_id": name, "display_name": name})
 
     def answer(self, content):
         payload = json.dumps(content).encode()
-        self.send_response(200)
+        self.send_response(self.server.status)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(payload)))
         self.end_headers()
@@ -61,7 +68,7 @@ class ApiServer(BaseHTTPRequestHandler):
 @pytest.fixture
 def api_server():
     server = ThreadingHTTPServer(("127.0.0.1", 0), ApiServer)
-    server.versions, server.tokens = {}, set()
+    server.versions, server.tokens, server.status = {}, set(), 200
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
     yield server
@@ -86,8 +93,30 @@ def test_each_release_is_a_version_and_a_second_upload_changes_nothing(
     assert main([str(COMPILED), "--version", "v2"]) == 0
     assert json.dumps(api_server.versions) == kept
     assert api_server.versions.keys() == names
-    assert {tuple(v[1:]) for v in api_server.versions.values()} == {("v1", "v2")}
+    assert {tuple(v) for v in api_server.versions.values()} == {("v1", "v2")}
     assert api_server.tokens == {"Bearer of-ci"}
+
+
+@pytest.mark.parametrize(("status", "code"), [(401, 2), (403, 2), (429, 75), (503, 75)])
+def test_what_the_server_refuses_is_one_line(api_server, capsys, monkeypatch, status, code):
+    # kfp asks for the server's health five times, with five seconds between.
+    monkeypatch.setattr(
+        "kfp.Client.get_kfp_healthz", lambda self: SimpleNamespace(multi_user=False)
+    )
+    api_server.status = status
+    host = f"http://127.0.0.1:{api_server.server_port}"
+    assert main([str(COMPILED), "--version", "v1", "--host", host]) == code
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"levelseq: {host}: the API server ")
+
+
+def test_a_server_that_is_never_well_is_worth_another_try(capsys, monkeypatch):
+    def never(self):
+        raise TimeoutError("Failed getting healthz endpoint after 5 attempts.")
+
+    monkeypatch.setattr("kfp.Client.get_kfp_healthz", never)
+    assert main([str(COMPILED), "--version", "v1", "--host", "http://127.0.0.1:9"]) == 75
+    assert len(capsys.readouterr().err.splitlines()) == 1
 
 
 def test_a_folder_without_pipelines_is_one_line(tmp_path, monkeypatch, capsys):

@@ -43,6 +43,33 @@ def test_google_without_credentials_says_what_to_set(
         open_store("gs://b/x")
 
 
+@pytest.mark.parametrize(
+    ("config", "said"),
+    [
+        ("", r"^s3://b: .*\(ours\).*AWS_PROFILE"),
+        ("[profile ours]\naws_access_key_id = a\n", r"^s3://b: .*aws_secret_access_key"),
+        (
+            "[profile ours]\nsso_start_url = https://x\nsso_region = us-east-1\n"
+            "sso_account_id = 1\nsso_role_name = r\n",
+            r"^s3://b: .*SSO.*log in again",
+        ),
+    ],
+    ids=["no profile", "half a key", "no login"],
+)
+def test_aws_that_cannot_be_entered_says_what_to_set(
+    environment: pytest.MonkeyPatch, tmp_path: Path, config: str, said: str
+) -> None:
+    (tmp_path / "config").write_text(config)
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        environment.delenv(name, raising=False)
+    environment.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
+    environment.setenv("HOME", str(tmp_path))
+    environment.setenv("AWS_PROFILE", "ours")
+    forget_connections()
+    with pytest.raises(BadOption, match=said):
+        open_store("s3://b/x")
+
+
 def test_azure_without_an_account_or_credentials_says_what_to_set(
     environment: pytest.MonkeyPatch,
 ) -> None:

@@ -10,6 +10,7 @@ import boto3
 import obstore.store
 
 from levelseq.errors import BadOption
+from levelseq.store.aws_errors import said
 from levelseq.store.backend import Backend
 from levelseq.store.encryption import az_scope, s3_options
 from levelseq.store.obstores import Memory, Remote
@@ -46,10 +47,16 @@ def memory(bucket: str, prefix: str) -> Backend:
 
 def s3(bucket: str, prefix: str) -> Backend:
     """Credentials, region and endpoint are found as boto3 finds them."""
-    if _session().get_credentials() is None:
+    where = f"s3://{bucket}"
+    with said("AWS", where):
+        credentials = _session().get_credentials()
+        if credentials is not None:
+            # A login that ran out is seen here alone; obstore would lose what botocore says.
+            credentials.get_frozen_credentials()
+    if credentials is None:
         raise BadOption(
             "no AWS credentials found",
-            where=f"s3://{bucket}",
+            where=where,
             do="set AWS_PROFILE, AWS_ACCESS_KEY_ID or the pod's role",
         )
     endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL", "")

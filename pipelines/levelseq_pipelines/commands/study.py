@@ -12,6 +12,7 @@ from levelseq.ingest.params import IngestParams
 from levelseq.normalize.params import NormalizeParams
 from levelseq.parameters import StepParams
 from levelseq.train.params import TrainParams
+from levelseq.train.trainjob import Launch
 from levelseq.validate.params import ValidateParams
 from levelseq_pipelines.options import absolute, add_fields
 
@@ -27,6 +28,10 @@ __all__ = [
 _STEPS: tuple[type[StepParams], ...] = (IngestParams, NormalizeParams, TrainParams, ValidateParams)
 HERE = ("normalize_cohort", "map_new_data")
 IN_A_CLUSTER = (*HERE, "watch", "train_distributed")
+_TOLD: tuple[type[StepParams], ...] = (*_STEPS, Launch)
+_OF_LAUNCH = ("nodes", "gpus", "runtime")
+# Which image trains is the compiled pipeline's to say.
+_IMAGE = {"image": "any"}
 _PLUMBING = ("deposits", "workspace", "name", "run")
 
 
@@ -59,7 +64,7 @@ def add_study(
         default=pipelines[0],
         help=f"what to run (default: {pipelines[0]})",
     )
-    add_fields(parser, _fields().items())
+    add_fields(parser, _fields(pipelines).items())
 
 
 def study_options(args: argparse.Namespace) -> dict[str, Any]:
@@ -70,7 +75,8 @@ def study_options(args: argparse.Namespace) -> dict[str, Any]:
     """
     from levelseq_pipelines.pipelines import PIPELINES
 
-    options = {name: value for name, value in vars(args).items() if name in _fields()}
+    known = _fields(IN_A_CLUSTER)
+    options = {name: value for name, value in vars(args).items() if name in known}
     for name in options:
         if name not in PIPELINES[args.pipeline].component_spec.inputs:
             raise BadOption(
@@ -79,6 +85,7 @@ def study_options(args: argparse.Namespace) -> dict[str, Any]:
     for params in _STEPS:
         own = {name: value for name, value in options.items() if name in params.model_fields}
         params.checked(**own)
+    Launch.checked(**_IMAGE, **{name: options[name] for name in _OF_LAUNCH if name in options})
     return checked_addresses(options)
 
 
@@ -93,12 +100,17 @@ def checked_addresses(options: dict[str, Any]) -> dict[str, Any]:
     return found
 
 
-def _fields() -> dict[str, FieldInfo]:
-    """The parameters of both pipelines with the fields that describe them."""
+def _fields(pipelines: tuple[str, ...]) -> dict[str, FieldInfo]:
+    """The parameters of some pipelines with the fields that describe them."""
     from levelseq_pipelines.pipelines import PIPELINES
 
-    names = [name for name in PIPELINES[HERE[0]].component_spec.inputs if name not in _PLUMBING]
+    names = dict.fromkeys(
+        name
+        for pipeline in pipelines
+        for name in PIPELINES[pipeline].component_spec.inputs
+        if name not in _PLUMBING
+    )
     return {
-        name: next(step.model_fields[name] for step in _STEPS if name in step.model_fields)
+        name: next(params.model_fields[name] for params in _TOLD if name in params.model_fields)
         for name in names
     }

@@ -11,12 +11,19 @@ from typing import Any
 
 from levelseq.doors import IMAGE
 from levelseq.errors import BadOption
+from levelseq.ingest.params import IngestParams
 from levelseq_pipelines.commands.command import Command
 from levelseq_pipelines.commands.study import HERE, IN_A_CLUSTER, add_study, study_options
-from levelseq_pipelines.options import add_name, add_workspace
+from levelseq_pipelines.options import add_name, add_workspace, given
 from levelseq_pipelines.services import KUBEFLOW, SERVICES
 from levelseq_pipelines.services.call import as_json
-from levelseq_pipelines.services.job import FORWARDED, Job, refuse_local, run_words
+from levelseq_pipelines.services.job import (
+    FORWARDED,
+    Job,
+    refuse_donors,
+    refuse_local,
+    run_words,
+)
 
 __all__ = ["SUBMIT"]
 
@@ -90,7 +97,7 @@ def _add_job(parser: argparse.ArgumentParser) -> None:
         dest="hours",
         type=float,
         metavar="HOURS",
-        help="of one attempt (default: 24)",
+        help="of one attempt; at azure-batch of all together (default: 24)",
         **hidden,
     )
     for name, text in (
@@ -110,6 +117,7 @@ def _submit(args: argparse.Namespace) -> str | None:
     service = SERVICES[args.service]
     place = _place(args)
     options = study_options(args)
+    refuse_donors(IngestParams.checked(**given(args, IngestParams)))
     refuse_local(
         options[name]
         for name in _ADDRESSES

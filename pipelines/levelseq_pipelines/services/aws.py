@@ -1,16 +1,14 @@
-"""What AWS Batch and HealthOmics share: a client, a role's form, errors in one line."""
+"""What AWS Batch and HealthOmics share: a client and a role's form."""
 
 from __future__ import annotations
 
-import contextlib
 import os
 import re
-from collections.abc import Iterator
 from typing import Any
 
-from levelseq.errors import BadOption, StoreUnavailable
+from levelseq.errors import BadOption
 
-__all__ = ["check_place", "client_of", "said"]
+__all__ = ["check_place", "client_of"]
 
 _REGION = re.compile(r"[a-z]{2}(-[a-z]+)+-\d")
 _ROLE = re.compile(r"arn:aws[a-z-]*:iam::\d{12}:role/.+")
@@ -40,37 +38,3 @@ def client_of(service: str, region: str) -> Any:
     # Typed stubs, where there are any, want a literal name.
     make: Any = boto3.client
     return make(service, region_name=region, config=Config(inject_host_prefix=not elsewhere))
-
-
-@contextlib.contextmanager
-def said(service: str) -> Iterator[None]:
-    """botocore's errors as levelseq's."""
-    from botocore.exceptions import (
-        BotoCoreError,
-        ClientError,
-        HTTPClientError,
-        NoCredentialsError,
-        ParamValidationError,
-        WaiterError,
-    )
-
-    try:
-        yield
-    except ClientError as error:
-        what, status = error.response["Error"], error.response["ResponseMetadata"]
-        if status["HTTPStatusCode"] == 429 or status["HTTPStatusCode"] >= 500:
-            raise StoreUnavailable(
-                f"{service} does not answer", where=service, do="try again"
-            ) from error
-        line = f"{service} refuses the request: {what.get('Message') or what.get('Code')}"
-        raise BadOption(line, where=error.operation_name) from error
-    except NoCredentialsError as error:
-        raise BadOption(
-            "no AWS credentials found", where=service, do="set AWS_PROFILE or AWS_ACCESS_KEY_ID"
-        ) from error
-    except (ParamValidationError, WaiterError) as error:
-        raise BadOption(f"{service} refuses the request: {error}", where=service) from error
-    except (HTTPClientError, BotoCoreError) as error:
-        raise StoreUnavailable(
-            f"{service} does not answer", where=service, do="try again"
-        ) from error

@@ -7,7 +7,8 @@ from typing import Any
 
 from levelseq.cohort import content_key
 from levelseq.errors import BadOption
-from levelseq_pipelines.services.aws import check_place, client_of, said
+from levelseq.store.aws_errors import said
+from levelseq_pipelines.services.aws import check_place, client_of
 from levelseq_pipelines.services.call import Call
 from levelseq_pipelines.services.job import Job
 
@@ -73,9 +74,9 @@ def start(requests: list[Call], place: Place, client: Any = None) -> str:
         BadOption: no credentials or region, or the service refuses a request.
         StoreUnavailable: the service does not answer.
     """
-    batch = client or client_of("batch", place.region)
     registration, submission = requests
     with said("AWS Batch"):
+        batch = client or client_of("batch", place.region)
         batch.register_job_definition(**registration.request)
         return str(batch.submit_job(**submission.request)["jobArn"])
 

@@ -13,7 +13,8 @@ from typing import Any
 from levelseq.cohort import content_key
 from levelseq.errors import BadOption
 from levelseq.store import join, split_scheme
-from levelseq_pipelines.services.aws import check_place, client_of, said
+from levelseq.store.aws_errors import said
+from levelseq_pipelines.services.aws import check_place, client_of
 from levelseq_pipelines.services.call import Call
 from levelseq_pipelines.services.job import Job
 from levelseq_pipelines.services.retrying import retrying
@@ -85,9 +86,9 @@ def start(requests: list[Call], place: Place, client: Any = None) -> str:
         BadOption: no credentials or region, or the service refuses a request.
         StoreUnavailable: the service does not answer.
     """
-    omics = client or client_of("omics", place.region)
     creation, run = requests
     with said("HealthOmics"):
+        omics = client or client_of("omics", place.region)
         workflow = omics.create_workflow(**creation.request)["id"]
         omics.get_waiter("workflow_active").wait(id=workflow)
         return str(omics.start_run(**{**run.request, "workflowId": workflow})["arn"])

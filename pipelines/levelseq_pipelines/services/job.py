@@ -8,10 +8,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from levelseq.errors import BadOption
+from levelseq.ingest.params import IngestParams
 from levelseq.store import join, split_scheme
 from levelseq.store.encryption import VARIABLES
 
-__all__ = ["FORWARDED", "Job", "refuse_local", "run_words"]
+__all__ = ["FORWARDED", "Job", "refuse_donors", "refuse_local", "run_words"]
 
 # Settings of the stores, none of them secret, that the container needs as the submitter has them.
 FORWARDED = (*VARIABLES, "AZURE_STORAGE_ACCOUNT_NAME")
@@ -20,7 +21,11 @@ _DIGEST = re.compile(r"[^@\s]+@sha256:[0-9a-f]{64}")
 _LABEL = re.compile(r"[a-z][a-z0-9_-]{0,62}")
 _LABEL_VALUE = re.compile(r"[a-z0-9_-]{0,63}")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-_SECRET = re.compile(r"SECRET|PASSWORD|SAS_|TOKEN$|(ACCESS|ACCOUNT|MASTER)_KEY$|CREDENTIALS$")
+_SECRET = re.compile(
+    r"SECRET|PASSWORD|PASSWD|SAS_|TOKEN$|_PAT$|CONNECTION_STRING|CREDENTIALS$"
+    r"|API_KEY|PRIVATE_KEY|(ACCESS|ACCOUNT|MASTER)_KEY$",
+    re.IGNORECASE,
+)
 _MOST_RETRIES = 9
 
 
@@ -115,6 +120,17 @@ def refuse_local(addresses: Iterable[str]) -> None:
     for address in addresses:
         if split_scheme(address)[0] == "file":
             raise BadOption("is a path of this machine", where=address, do="use an object store")
+
+
+def refuse_donors(study: IngestParams) -> None:
+    """BadOption for a rule on the donors: a service keeps and shows what it was asked to run."""
+    if study.donor and any(rule.column == study.donor for rule in study.keep_rules):
+        raise BadOption(
+            "a rule on the donor column would stand in the job's description",
+            where="--keep",
+            do="leave the observations out of the deposit's metadata table,"
+            " or use `levelseq withdraw`",
+        )
 
 
 def _check_labels(labels: Mapping[str, str]) -> None:

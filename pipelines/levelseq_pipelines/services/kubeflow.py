@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import tempfile
 import warnings
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,7 +17,7 @@ from levelseq.errors import BadOption, StoreUnavailable
 from levelseq_pipelines.services.call import Call
 from levelseq_pipelines.services.job import refuse_local
 
-__all__ = ["Place", "calls", "start"]
+__all__ = ["Place", "calls", "said", "start"]
 
 
 @dataclass(frozen=True)
@@ -70,11 +72,9 @@ def start(requests: list[Call], place: Place) -> str:
         StoreUnavailable: the API server does not answer.
     """
     import kfp
-    import kfp_server_api
-    import urllib3.exceptions
 
     run = requests[0].request
-    try:
+    with said(place.host):
         with warnings.catch_warnings():
             # kfp warns at every start that it is for servers of version 2.
             warnings.simplefilter("ignore", FutureWarning)
@@ -94,15 +94,38 @@ def start(requests: list[Call], place: Place) -> str:
                 namespace=place.namespace or None,
                 service_account=place.service_account or None,
             )
-    except kfp_server_api.ApiException as error:
-        raise BadOption(
-            f"the API server refuses the run: {error.status} {error.reason}", where=place.host
-        ) from error
-    except urllib3.exceptions.HTTPError as error:
-        raise StoreUnavailable(
-            "the API server does not answer", where=place.host, do="try again"
-        ) from error
     return f"{place.host.rstrip('/')}/#/runs/details/{made.run_id}"
+
+
+@contextlib.contextmanager
+def said(host: str) -> Iterator[None]:
+    """What kfp's client raises, as levelseq's errors.
+
+    Raises:
+        BadOption: the server refuses the request.
+        StoreUnavailable: it does not answer, is busy or fails.
+    """
+    import kfp_server_api
+    import urllib3.exceptions
+
+    try:
+        yield
+    except kfp_server_api.ApiException as error:
+        # kfp's status 0 is a connection that broke.
+        status = error.status or 0
+        if status in (0, 429) or status >= 500:
+            raise StoreUnavailable(
+                f"the API server does not answer: {status} {error.reason}",
+                where=host,
+                do="try again",
+            ) from error
+        raise BadOption(
+            f"the API server refuses the request: {status} {error.reason}", where=host
+        ) from error
+    except (urllib3.exceptions.HTTPError, TimeoutError) as error:
+        raise StoreUnavailable(
+            "the API server does not answer", where=host, do="try again"
+        ) from error
 
 
 def _documents(spec: dict[str, Any]) -> str:

@@ -7,10 +7,11 @@ from collections.abc import Sequence
 
 __all__ = ["retrying"]
 
+# The image has no `sleep`: a shell and Python are all that it keeps.
 _LOOP = (
     "n=0; while :; do c=0; {command} || c=$?; "
     'if [ "$c" -ne 75 ] || [ "$n" -ge {retries} ]; then exit "$c"; fi; '
-    "n=$((n+1)); sleep $((60*n)); done"
+    'n=$((n+1)); python3 -c "import time; time.sleep($((60*n)))"; done'
 )
 
 

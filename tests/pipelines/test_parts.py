@@ -9,14 +9,14 @@ from kfp.local.io import IOStore
 from small import COLUMNS
 
 from levelseq.cohort import Part, parts_of, shards
-from levelseq.ingest import assemble
+from levelseq.ingest import assemble, staged
 from levelseq.ingest.params import IngestParams
 from levelseq.ingest.plan import run as plan
 from levelseq.ingest.step import run as ingest
 from levelseq.models.mapping import map_cohort
 from levelseq.normalize.params import NormalizeParams
 from levelseq.normalize.step import run as normalize
-from levelseq.store import open_store
+from levelseq.store import Store, open_store
 from levelseq.train.params import TrainParams
 from levelseq.train.step import run as train
 from levelseq_pipelines.compile import compiled_yaml
@@ -86,6 +86,43 @@ def test_a_cohort_read_in_parts_is_the_same_cohort(small_study, small_shards, tm
     whole, parts = found
     assert sum(path.endswith(".json") and "shards/0" in path for path in whole) > 4
     assert parts == whole
+
+
+def test_a_cohort_is_the_same_where_another_task_clears_while_this_one_reads(
+    small_study, small_shards, tmp_path, monkeypatch
+):
+    params = IngestParams(**COLUMNS)
+    whole, parts = (str(tmp_path / name) for name in ("whole", "parts"))
+    expected = contents(ingest(plan(params, [small_study], whole), whole))
+    planned = plan(params, [small_study], parts)
+    in_parts(lambda part: ingest(planned, parts, part), 1)
+    get, clear = Store.get, Store.delete_folder
+
+    def and_cleared(store, path):
+        content = get(store, path)
+        if path.endswith("deposit.json"):
+            clear(store, "checked")
+        return content
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Store, "get", and_cleared)
+        cohort = ingest(planned, parts)
+    assert contents(cohort) == expected
+    # What a straggler stages after that goes with the next task that finds the cohort there.
+    Store.put(open_store(cohort), "checked/000000/block-000000.npz", b"")
+    assert contents(ingest(planned, parts)) == expected
+
+
+def test_what_names_the_staged_blocks_is_cleared_before_them(tmp_path, monkeypatch):
+    store = open_store(str(tmp_path))
+    for name in ("block-000000.npz", "deposit.json"):
+        for number in range(2):
+            store.put(f"checked/{number:06d}/{name}", b"")
+    gone, delete = [], Store.delete
+    monkeypatch.setattr(Store, "delete", lambda s, path: (gone.append(path), delete(s, path)))
+    staged.clear(store)
+    assert [path.endswith("deposit.json") for path in gone] == [True, True, False, False]
+    assert store.list() == []
 
 
 def test_values_and_a_mapping_written_in_parts_are_the_same(small_study, small_shards, tmp_path):

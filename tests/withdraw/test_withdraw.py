@@ -7,13 +7,14 @@ import numpy as np
 import pytest
 from withdrawing import CHOICES, DONORS, donors_of
 
-from levelseq.cohort import open_cohort
+from levelseq.cohort import WHOLE, Cohort, Part, open_cohort
 from levelseq.doors import champion_of
 from levelseq.errors import BadDeposit, BadInput, BadOption
-from levelseq.ingest import plan
+from levelseq.ingest import plan, step
+from levelseq.ingest.arrivals import arrived
 from levelseq.ingest.params import IngestParams
 from levelseq.registry import Baselines, Registry, as_markdown, change_record, describe
-from levelseq.store import join, read_json
+from levelseq.store import join, open_store, read_json
 from levelseq.withdraw.withdrawal import withdraw
 
 GONE, STAYS, OTHER = DONORS
@@ -88,6 +89,72 @@ def test_a_cohort_without_a_donor_column_is_known_by_its_deposits(study) -> None
     new = content["cohorts"][blind.rpartition("/")[2]]
     assert open_cohort(join(study.workspace, "cohorts", new)).manifest["n_obs"] == 20
     assert content["untold"] == [apart.rpartition("/")[2]]
+
+
+def test_a_cohort_with_another_donor_column_is_known_by_its_deposits(study) -> None:
+    # Its column names types, no person; a cohort whose rules leave none of theirs stays.
+    other = study.ingest("lib1", donor="type", label="")
+    study.ingest("lib1", "lib2", keep=[f"donor!={GONE}"])
+    old = study.ingest("lib1")
+    content = read_json(withdraw([GONE], study.workspace, "study"))
+    assert set(content["cohorts"]) == {c.rpartition("/")[2] for c in (other, old)}
+    new = content["cohorts"][other.rpartition("/")[2]]
+    assert open_cohort(join(study.workspace, "cohorts", new)).manifest["n_obs"] == 20
+    assert content["unfinished"] == []
+
+
+def in_flight(study) -> tuple[str, str]:
+    """A plan of a cohort that is not there yet, and the cohort's folder."""
+    params = IngestParams.checked(**CHOICES)
+    address = plan.run(params, [study.sheet("lib1", "lib2")], study.workspace)
+    return address, address.rpartition("/")[0]
+
+
+@pytest.mark.parametrize("part", [WHOLE, Part(0, 2)])
+def test_a_plan_from_before_the_withdrawal_is_refused(study, part) -> None:
+    study.ingest("lib1")
+    planned, folder = in_flight(study)
+    content = read_json(withdraw([GONE], study.workspace, "study"))
+    assert content["unfinished"] == [folder.rpartition("/")[2]]
+    before = study.left()
+    with pytest.raises(BadInput, match=r"lib1\.csv: .* has withdrawn .*plan again"):
+        step.run(planned, study.workspace, part)
+    assert study.left() == before
+
+
+@pytest.mark.parametrize("during", ["cohort_var", "write_shards"])
+def test_a_cohort_in_flight_at_the_withdrawal_does_not_bring_the_donor_back(
+    study, during, monkeypatch
+) -> None:
+    study.ingest("lib1")
+    planned, folder = in_flight(study)
+    known = getattr(step, during)
+
+    def and_withdraws(*args):
+        with monkeypatch.context() as patch:
+            patch.setattr(step, during, known)
+            withdraw([GONE], study.workspace, "study")
+        return known(*args)
+
+    monkeypatch.setattr(step, during, and_withdraws)
+    with pytest.raises(BadInput, match="plan again"):
+        step.run(planned, study.workspace)
+    assert not open_store(folder).exists(Cohort.NAME)
+
+
+def test_sheets_of_arrived_deposits_of_the_donor_are_listed(study) -> None:
+    study.ingest("lib1")
+    arrived([study.sheet("lib1")], study.workspace, "study")
+    arrived([study.sheet("lib2")], study.workspace, "study")
+    study.rows[1]["patient"] = GONE
+    arrived([study.sheet("lib2")], study.workspace, "other")
+    content = read_json(withdraw([GONE], study.workspace, "study"))
+    store = open_store(join(study.workspace, "watch"))
+    of_lib1 = [path for path in store.list() if b"lib1.csv" in store.get(path)]
+    (with_id,) = store.list("other")
+    assert content["derived"]["watch"] == sorted([*of_lib1, with_id])
+    assert len(of_lib1) == 1
+    assert len(store.list()) == 3
 
 
 def test_a_second_donor_adds_to_the_first(study) -> None:

@@ -29,7 +29,7 @@ from levelseq.ingest.qc import quality
 from levelseq.ingest.readers import FORMATS, Reading
 from levelseq.store import open_store, parent
 
-__all__ = ["Block", "CheckedDeposit", "check_deposit", "of_donors"]
+__all__ = ["Block", "CheckedDeposit", "check_deposit", "kept_of", "of_donors"]
 
 Mask = np.ndarray[Any, np.dtype[np.bool_]]
 
@@ -136,6 +136,15 @@ def of_donors(planned: PlannedDeposit, params: IngestParams, donors: frozenset[s
         _opened(planned, params, Path(scratch)) as (_, obs),
     ):
         return obs[params.donor].isin(donors).to_numpy()
+
+
+def kept_of(planned: PlannedDeposit, params: IngestParams) -> Mask:
+    """(observations,): which of a deposit's the rules of --keep leave; raises as `of_donors`."""
+    with (
+        tempfile.TemporaryDirectory(prefix="levelseq-withdraw-") as scratch,
+        _opened(planned, params, Path(scratch)) as (_, obs),
+    ):
+        return keep_mask(params, obs)
 
 
 @contextlib.contextmanager

@@ -6,6 +6,9 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from levelseq import progress
 from levelseq.cohort import Cohort, content_key, manifest_json
 from levelseq.errors import BadAddress, BadDeposit
@@ -62,6 +65,10 @@ class PlannedDeposit:
         """Its entry in `plan.json`."""
         content = asdict(self)
         return content if self.left_out else {k: v for k, v in content.items() if k != "left_out"}
+
+    def takes(self, mask: NDArray[np.bool_]) -> bool:
+        """Whether any observation of a mask (observations,) is not left out."""
+        return bool((mask & ~unpacked(self.left_out)).any() if self.left_out else mask.any())
 
 
 def run(params: IngestParams, deposits: list[str], workspace: str) -> str:

@@ -39,20 +39,31 @@ def is_staged(store: Store, number: int) -> bool:
 def staged(
     store: Store, number: int, planned: PlannedDeposit, scratch: Path
 ) -> CheckedDeposit | None:
-    """A staged deposit with its blocks on local scratch, or None if nobody has staged it."""
+    """A staged deposit with its blocks on local scratch, or None if it is not there whole.
+
+    Another task that has assembled the same cohort may be clearing while this one reads.
+    """
     try:
         content: dict[str, Any] = json.loads(store.get(_path(number, _NAME)))
+        for block in content["blocks"]:
+            (scratch / block).write_bytes(store.get(_path(number, block)))
     except BadAddress:
+        for path in scratch.iterdir():
+            path.unlink()
         return None
-    for block in content["blocks"]:
-        (scratch / block).write_bytes(store.get(_path(number, block)))
     facts = {name: content[name] for name in _FACTS}
     leaves = frozenset(map(tuple, content["leaves"]))
     return CheckedDeposit(planned, leaves=leaves, scratch=scratch, **facts)
 
 
 def clear(store: Store) -> None:
-    """Take everything staged away: the cohort has it now."""
+    """Take everything staged away: the cohort has it now.
+
+    What names the blocks goes first, so that nobody who begins to read misses one.
+    """
+    for path in store.list(_FOLDER):
+        if path.endswith(f"/{_NAME}"):
+            store.delete(path)
     store.delete_folder(_FOLDER)
 
 

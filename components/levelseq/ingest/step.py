@@ -15,6 +15,7 @@ from levelseq.ingest import staged
 from levelseq.ingest.assemble import cohort_var, counts_dtype, write_shards
 from levelseq.ingest.deposit import CheckedDeposit, check_deposit
 from levelseq.ingest.genes import GeneTable, gene_id_kind, read_gene_table
+from levelseq.ingest.left_out import LeftOut, unpacked
 from levelseq.ingest.params import IngestParams
 from levelseq.ingest.plan import (
     PLAN_SCHEMA,
@@ -45,7 +46,8 @@ def run(plan: str, workspace: str, part: Part = WHOLE) -> str:
         The address of `cohorts/<fingerprint>`.
 
     Raises:
-        BadInput: a deposit is wrong or was changed since the plan; nothing is written then.
+        BadInput: a deposit is wrong or was changed since the plan; nothing is written then. Or a
+            donor has withdrawn since the plan: there is no cohort then.
     """
     content = read_json(plan)
     if content.get("schema") != PLAN_SCHEMA:
@@ -76,18 +78,23 @@ def _ingest(content: dict[str, Any], plan: str, workspace: str) -> str:
     """The cohort of a plan's content; `plan` is its address, for errors."""
     address = join(workspace, "cohorts", content["fingerprint"])
     store = open_store(address)
+    planned = [PlannedDeposit(**entry) for entry in content["deposits"]]
+    _refuse_withdrawn(planned, workspace)
     if store.exists(Cohort.NAME):
+        staged.clear(store)
         progress.stage("ingest", "the cohort is there already", cohort=content["fingerprint"])
         return address
     params = IngestParams.checked(**content["params"])
     table = _gene_table(params, content, plan)
-    planned = [PlannedDeposit(**entry) for entry in content["deposits"]]
     with tempfile.TemporaryDirectory(prefix="levelseq-ingest-") as scratch:
         deposits = _check_all(planned, params, table, Path(scratch), store)
         levels = _varying_levels(deposits, params)
         var = cohort_var(deposits, table)
+        _refuse_withdrawn(planned, workspace)
         write_plan(content, workspace)
         manifest = _assemble(store, content["fingerprint"], deposits, params, levels, var)
+    # Reading and writing take hours, in which a donor may withdraw.
+    _refuse_withdrawn(planned, workspace)
     store.put_if_absent(Cohort.NAME, manifest_json(manifest))
     staged.clear(store)
     progress.stage("ingest", "cohort written", n_obs=manifest["n_obs"], n_vars=manifest["n_vars"])
@@ -98,11 +105,12 @@ def _stage_part(content: dict[str, Any], plan: str, workspace: str, part: Part) 
     """Check the part's deposits, and leave them for the task that assembles the cohort."""
     address = join(workspace, "cohorts", content["fingerprint"])
     store = open_store(address)
+    planned = [PlannedDeposit(**entry) for entry in content["deposits"]]
+    _refuse_withdrawn(planned, workspace)
     if store.exists(Cohort.NAME):
         return address
     params = IngestParams.checked(**content["params"])
     table = _gene_table(params, content, plan)
-    planned = [PlannedDeposit(**entry) for entry in content["deposits"]]
     prefixes = _prefixes(planned, params.levels)
     for number, (deposit, prefix) in enumerate(zip(planned, prefixes)):
         if not part.has(number) or staged.is_staged(store, number):
@@ -112,6 +120,19 @@ def _stage_part(content: dict[str, Any], plan: str, workspace: str, part: Part) 
             staged.stage(store, number, checked)
         progress.stage("ingest", "deposit staged", deposit=number + 1, n_obs=checked.n_obs)
     return address
+
+
+def _refuse_withdrawn(planned: list[PlannedDeposit], workspace: str) -> None:
+    """Refuse a plan that is older than a withdrawal, and would bring the donor back."""
+    masks = LeftOut(workspace).of([deposit.sha256 for deposit in planned])
+    for deposit in planned:
+        mask = masks.get(deposit.sha256)
+        if mask and deposit.takes(unpacked(mask)):
+            raise BadDeposit(
+                "one of its donors has withdrawn since the plan",
+                where=deposit.address,
+                do="plan again",
+            )
 
 
 def _gene_table(params: IngestParams, content: dict[str, Any], plan: str) -> GeneTable | None:

@@ -15,7 +15,7 @@ from levelseq.registry import Registry, run_folder, run_id
 from levelseq.registry.log import registry_store
 from levelseq.registry.sinks import tell_champion
 from levelseq.store import join, open_store
-from levelseq.withdraw.held import Held, held_by
+from levelseq.withdraw.held import Held, held_by, unfinished
 from levelseq.withdraw.lineage import Derived, derived_from
 
 __all__ = ["SCHEMA", "withdraw"]
@@ -54,7 +54,7 @@ def withdraw(donors: Iterable[str], workspace: str, name: str) -> str:
             do="give ids as the donor column has them",
         )
     cohorts = _rebuilt(held, workspace)
-    derived = derived_from(workspace, set(cohorts))
+    derived = derived_from(workspace, set(cohorts), asked | held.addresses())
     run = run_id({"withdrawn": cohorts, "name": name})
     settled = _settled(run, cohorts, derived, workspace, name)
     content = {
@@ -64,6 +64,7 @@ def withdraw(donors: Iterable[str], workspace: str, name: str) -> str:
         "donors": {"asked": len(asked), "found": held.donors},
         "cohorts": cohorts,
         "untold": held.untold,
+        "unfinished": unfinished(workspace, held),
         "derived": derived.as_json(),
         **settled,
     }
@@ -164,6 +165,11 @@ def _tell(content: Json) -> None:
         cohorts = len(content["untold"])
         notice(
             "withdraw", "cohorts without a donor column cannot be looked through", cohorts=cohorts
+        )
+    if content["unfinished"]:
+        cohorts = len(content["unfinished"])
+        notice(
+            "withdraw", "cohorts that are being made take the donors: plan again", cohorts=cohorts
         )
     if champion["replace"]:
         after = champion["after"]

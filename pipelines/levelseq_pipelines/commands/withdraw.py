@@ -57,6 +57,8 @@ def _print(address: str) -> None:
         for name in names:
             path = f"{kind}/{name}{'.json' if kind == 'baselines' else ''}"
             print(f"{kind.removesuffix('s')}\t{path}\t")
+    for fingerprint in content["unfinished"]:
+        print(f"unfinished\tcohorts/{fingerprint}\t")
     champion = content["champion"]
     if champion["replace"]:
         print(f"champion\tmodels/{champion['before']}\t{champion['after'] or ''}")

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
+import jsonschema
 import numpy as np
+import pandas as pd
 import pytest
 
 from levelseq.cohort import open_cohort
 from levelseq.cohort.joined import joined
+from levelseq.errors import BadInput
+from levelseq.ingest import plan
+from levelseq.ingest import step as ingest
+from levelseq.ingest.params import IngestParams
 from levelseq.models.adapt import adapt, adapt_model
 from levelseq.models.classical import ClassicalModel
 from levelseq.models.saving import load_model, read_metrics, read_model_json
@@ -17,6 +25,7 @@ from levelseq.models.surprise import halved, shared_genes, surprise
 from levelseq.models.train_anew import learned_from, train_anew_model, why_not_anew
 from levelseq.models.values_moved import values_moved
 from levelseq.recalibrate.held_out import compare, left_out
+from levelseq.schemas import schema_text
 from levelseq.store import join
 from levelseq.train import TrainParams
 from levelseq.train import step as train
@@ -63,6 +72,11 @@ def test_a_model_trained_anew_knows_old_and_new_batches(trained: Trained, anew: 
     assert manifest["trained_on"] == own
     assert manifest["parent"] == read_model_json(trained.model)["key"]
     assert manifest["class"] == read_model_json(trained.model)["class"]
+    schema = json.loads(schema_text("model"))
+    assert manifest.keys() <= schema["properties"].keys()
+    jsonschema.validate(manifest, schema)
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate(manifest | {"trained_on": ["no key"]}, schema)
     reason = read_metrics(anew)["reasons"][-1]
     assert reason.startswith("trained anew on")
     assert reason.endswith("observations of 2 cohorts")
@@ -145,10 +159,11 @@ def test_what_is_held_out_takes_no_part_in_the_challenger(trained: Trained) -> N
 
 def test_batches_too_small_hold_nothing_out() -> None:
     batch = np.array(["a"] * 3 + ["b"] * 8)
-    out = left_out(batch, np.ones(11, dtype=bool), None, 0)
+    out, rest = left_out(batch, np.ones(11, dtype=bool), None, 0)
     assert len(out) == 2
     assert set(batch[out]) == {"b"}
-    one_donor = left_out(batch, batch == "b", np.array(["x"] * 11), 0)
+    assert len(rest) == 9
+    one_donor, _ = left_out(batch, batch == "b", np.array(["x"] * 11), 0)
     assert len(one_donor) == 2
 
 
@@ -159,6 +174,59 @@ def test_classical_models_are_compared_by_their_values(trained: Trained, classic
     assert found is not None
     assert found.unit == "nats a value"
     assert found.challenger < found.champion
+
+
+def test_genes_that_combat_left_are_not_compared(trained: Trained, classical: str) -> None:
+    champion, later = load_model(classical), open_cohort(trained.later)
+    whole = shared_genes(champion, champion, later)
+
+    def without(count: int) -> ClassicalModel:
+        adapted = adapt(champion, later, later.obs())
+        adjusted_BG = adapted.levels.adjusted_BG.copy()
+        adjusted_BG[:, :count] = False
+        return replace(adapted, levels=replace(adapted.levels, adjusted_BG=adjusted_BG))
+
+    left = champion.space.variable[:3]
+    assert shared_genes(champion, without(3), later) == [g for g in whole if g not in left]
+    assert shared_genes(without(3), champion, later) == [g for g in whole if g not in left]
+    with pytest.raises(BadInput, match="share no gene"):
+        compare(champion, lambda part: without(len(champion.space.variable)), later)
+
+
+def test_a_model_that_foretells_no_numbers_costs_without_end(trained: Trained) -> None:
+    champion, later = load_model(trained.model), open_cohort(trained.later)
+
+    def broken(part):
+        model = adapt(champion, part, part.obs())
+        model.network.gene_nodes.levels[-1].data[:] = float("nan")
+        return model
+
+    found = compare(champion, broken, later)
+    assert found is not None
+    assert np.isfinite(found.champion)
+    assert found.challenger == np.inf
+    assert found.as_json()["challenger"] is None
+
+
+def test_a_deposit_of_two_cohorts_is_trained_on_once(trained: Trained, classical: str) -> None:
+    place = Path(trained.workspace) / "deposits"
+    old, new = (pd.read_csv(d / "deposits.csv") for d in (place, place / "later/1"))
+    rows = [old.iloc[:1].copy(), new]
+    for table, folder in zip(rows, (place, place / "later/1")):
+        table["address"] = [str(folder / a) for a in table["address"]]
+        table["metadata"] = [str(folder / a) for a in table["metadata"]]
+    sheet = place / "both.csv"
+    pd.concat(rows).to_csv(sheet, index=False)
+    roles = IngestParams(batch="site>run", label="cell_type", condition="condition", donor="donor")
+    w = trained.workspace
+    both = ingest.run(plan.run(roles, [str(sheet)], w), w)
+    sizes = [int(open_cohort(c).manifest["n_obs"]) for c in (trained.cohort, trained.later)]
+    expected = sum(sizes)
+    assert why_not_anew(trained.model, both, w, expected) == ""
+    reason = why_not_anew(trained.model, both, w, expected - 1)
+    assert f"would take {expected} observations" in reason
+    anew = read_metrics(train_anew_model(classical, both, w))["reasons"][-1]
+    assert anew == f"trained anew on {expected} observations of 2 cohorts"
 
 
 def test_a_classical_model_is_fitted_anew_to_both(trained: Trained, classical: str) -> None:

@@ -218,6 +218,24 @@ def test_a_challenger_whose_gates_pass_must_foretell_held_out_counts_better(stud
     assert registry.log()[-1]["tried"] == final["tried"]
 
 
+def test_a_comparison_that_the_data_do_not_allow_is_named(study, tmp_path):
+    with_champion(str(tmp_path / "w"))
+    study = study(drifted())
+    good = make_verdict("keep", model="m-a", total=0.75)
+
+    def impossible():
+        raise BadInput("0 genes vary, and combat needs two", where="batch 'run9'")
+
+    ladder = [Rung("re-fit", lambda *given: Challenge(good, make_pictures(), impossible))]
+    final, registry = settled(study, ladder)
+    (tried,) = final["tried"]
+    assert (tried["held_out"], tried["because"]) == (None, [])
+    assert tried["not_compared"] == "0 genes vary, and combat needs two"
+    assert registry.log()[-1]["tried"] == final["tried"]
+    said = "On held-out data it was not compared: 0 genes vary, and combat needs two."
+    assert said in final["reasons"]
+
+
 def test_a_challenger_whose_gates_fail_is_not_made_again(study, tmp_path):
     with_champion(str(tmp_path / "w"))
     study = study(drifted())

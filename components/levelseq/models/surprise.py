@@ -43,11 +43,11 @@ def halved(cohort: Cohort, seed: int) -> tuple[Cohort, Cohort]:
 
 
 def shared_genes(one: Model, other: Model, cohort: Cohort) -> list[str]:
-    """Variable genes of both models that every deposit of a cohort measured."""
+    """Genes that both models foretell and every deposit of a cohort measured."""
     var = cohort.var()
     measured = set(var.index[var["in_all_deposits"].to_numpy(dtype=bool)])
-    known = measured & set(other.space.variable)
-    return [gene for gene in one.space.variable if gene in known]
+    known = measured & set(_foretold(other))
+    return [gene for gene in _foretold(one) if gene in known]
 
 
 def surprise(model: Model, seen: Cohort, rest: Cohort, genes: list[str]) -> Any:
@@ -64,6 +64,14 @@ def surprise(model: Model, seen: Cohort, rest: Cohort, genes: list[str]) -> Any:
     if isinstance(model, ClassicalModel):
         return _of_values(model, seen, rest, genes)
     return _of_counts(model, seen, rest, genes)
+
+
+def _foretold(model: Model) -> list[str]:
+    """A model's variable genes; of a classical one those that ComBat has a variance of."""
+    if not isinstance(model, ClassicalModel):
+        return list(model.space.variable)
+    adjusted_G = model.levels.adjusted_genes
+    return [gene for gene, adjusted in zip(model.space.variable, adjusted_G) if adjusted]
 
 
 def _of_counts(model: VaeModel, seen: Cohort, rest: Cohort, genes: list[str]) -> Any:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from levelseq.cohort import Cohort, content_key, open_cohort
 from levelseq.cohort.gene_space import GeneSpace
 from levelseq.cohort.joined import Part, joined
@@ -23,11 +25,11 @@ Json = dict[str, Any]
 
 
 class _Again(NamedTuple):
-    """What a model is trained anew from: itself, its manifest, and the cohorts."""
+    """What a model is trained anew from: itself, its manifest, and the parts, the new one last."""
 
     model: Model
     manifest: Json
-    cohorts: list[Cohort]
+    parts: list[Part]
 
 
 def learned_from(model: str, workspace: str) -> list[Cohort]:
@@ -59,10 +61,11 @@ def why_not_anew(model: str, cohort: str, workspace: str, most: int) -> str:
         most: observations to train on.
     """
     again = _again(model, cohort, workspace)
-    size = sum(int(each.manifest["n_obs"]) for each in again.cohorts)
+    tables = [c.obs() if rows is None else c.obs().iloc[rows] for c, rows in again.parts]
+    size = sum(len(table) for table in tables)
     if size > most:
         return f"training anew would take {size} observations, more than {most} (--retrain-cells)"
-    leaves = {leaf for c in again.cohorts for leaf in again.model.tree.paths(c.obs())}
+    leaves = {leaf for table in tables for leaf in again.model.tree.paths(table)}
     if len(leaves) < 2:
         return "no cohort that it was trained on is left, and the new one is a single batch"
     return ""
@@ -80,7 +83,7 @@ def train_anew_model(model: str, cohort: str, workspace: str) -> str:
         BadInput: batch and condition cannot be told apart, or the cohorts share no gene.
     """
     again = _again(model, cohort, workspace)
-    fingerprints = [each.fingerprint for each in again.cohorts]
+    fingerprints = [each.fingerprint for each, _ in again.parts]
     parent = again.manifest["key"]
     key = content_key({"parent": parent, "cohorts": fingerprints, "way": "anew", "schema": SCHEMA})
     folder = join(workspace, "models", key)
@@ -91,8 +94,7 @@ def train_anew_model(model: str, cohort: str, workspace: str) -> str:
     checkpoints = StoreCheckpoints(
         open_store(join(workspace, "checkpoints", key)), params.checkpoint_seconds
     )
-    parts: list[Part] = [(each, None) for each in again.cohorts]
-    fitted, whole = fit_anew(again.model, params, parts, checkpoints)
+    fitted, whole = fit_anew(again.model, params, again.parts, checkpoints)
     manifest = {
         "key": key,
         "params": again.manifest["params"],
@@ -111,9 +113,8 @@ def train_anew_model(model: str, cohort: str, workspace: str) -> str:
 def train_again(model: str, cohort: str, part: Cohort, workspace: str) -> Model:
     """What `train_anew_model` gives, with a part of the new cohort; nothing is written."""
     again = _again(model, cohort, workspace)
-    parts: list[Part] = [(each, None) for each in again.cohorts[:-1]]
     params = _params_of(again.model, again.manifest)
-    return fit_anew(again.model, params, [*parts, (part, None)])[0][0]
+    return fit_anew(again.model, params, [*again.parts[:-1], (part, None)])[0][0]
 
 
 def fit_anew(
@@ -150,15 +151,26 @@ def _params_of(model: Model, manifest: Json) -> TrainParams:
 
 
 def _again(model: str, cohort: str, workspace: str) -> _Again:
-    """With the old cohorts that have a deposit which later ones lack."""
+    """With the old cohorts' observations of the deposits that later ones lack."""
     opened, loaded = open_cohort(cohort), load_model(model)
-    kept = [opened]
+    parts: list[Part] = [(opened, None)]
+    counted = set(_deposits(opened))
     for old in reversed(learned_from(model, workspace)):
-        new = _deposits(old) - set().union(*(_deposits(each) for each in kept))
-        if old.fingerprint != opened.fingerprint and (new or not _deposits(old)):
-            kept.insert(0, old)
-    return _Again(loaded, read_model_json(model), kept)
+        own = _deposits(old)
+        new = own.keys() - counted
+        if old.fingerprint != opened.fingerprint and (new or not own):
+            names = [own[digest] for digest in new]
+            whole = len(new) == len(own)
+            parts.insert(0, (old, None if whole else _rows_of(old, names)))
+            counted |= new
+    return _Again(loaded, read_model_json(model), parts)
 
 
-def _deposits(cohort: Cohort) -> set[str]:
-    return {str(deposit["sha256"]) for deposit in cohort.manifest["deposits"]}
+def _deposits(cohort: Cohort) -> dict[str, str]:
+    """Names of a cohort's deposits by the digests of their bytes."""
+    return {str(d["sha256"]): str(d["study"]["deposit"]) for d in cohort.manifest["deposits"]}
+
+
+def _rows_of(cohort: Cohort, deposits: list[str]) -> Any:
+    """Sorted numbers of the observations of some deposits."""
+    return np.flatnonzero(cohort.obs()["deposit"].astype(str).isin(deposits))

@@ -77,41 +77,23 @@ def re_fitted(
     Raises:
         BadAddress: cohort, values or champion are not in the workspace.
     """
-    from levelseq.models.adapt import adapt, adapt_model
-
-    champion, cohort = _addresses(first, workspace)
+    champion, _ = _addresses(first, workspace)
     classical = read_model_json(champion)["class"] == "Classical"
     failed = {gate["name"] for gate in first["gates"] if gate["outcome"] == "fail"}
     of_genes = sorted(failed & {"drift.expression", "drift.genes"})
     if of_genes and not classical:
         return Unsuited(f"{' and '.join(of_genes)} failed, which offsets in latent space leave")
-    loaded = load_model(champion)
-    return _judged(
-        adapt_model(champion, cohort, workspace, genes=classical),
-        lambda part: adapt(loaded, part, part.obs(), genes=classical),
-        first,
-        workspace,
-        name,
-    )
+    return _adapted(first, workspace, name, genes=classical)
 
 
 def adapted(
     params: RecalibrateParams, first: Json, workspace: str, name: str
 ) -> Challenge | Unsuited:
     """The champion with new effects of the genes for the cohort's leaves. As `re_fitted`."""
-    from levelseq.models.adapt import adapt, adapt_model
-
-    champion, cohort = _addresses(first, workspace)
+    champion, _ = _addresses(first, workspace)
     if read_model_json(champion)["class"] == "Classical":
         return Unsuited("a classical model has no other adapters than what was fitted again")
-    loaded = load_model(champion)
-    return _judged(
-        adapt_model(champion, cohort, workspace),
-        lambda part: adapt(loaded, part, part.obs()),
-        first,
-        workspace,
-        name,
-    )
+    return _adapted(first, workspace, name, genes=True)
 
 
 def fine_tuned(
@@ -152,6 +134,21 @@ def _addresses(first: Json, workspace: str) -> tuple[str, str]:
     """The champion's and the cohort's."""
     cohort = join(workspace, "cohorts", first["cohort"])
     return join(workspace, "models", first["model"]), cohort
+
+
+def _adapted(first: Json, workspace: str, name: str, *, genes: bool) -> Challenge:
+    """The champion adapted to the cohort, with effects of the genes or in latent space alone."""
+    from levelseq.models.adapt import adapt, adapt_model
+
+    champion, cohort = _addresses(first, workspace)
+    loaded = load_model(champion)
+    return _judged(
+        adapt_model(champion, cohort, workspace, genes=genes),
+        lambda part: adapt(loaded, part, part.obs(), genes=genes),
+        first,
+        workspace,
+        name,
+    )
 
 
 def _judged(model: str, remake: Remake, first: Json, workspace: str, name: str) -> Challenge:

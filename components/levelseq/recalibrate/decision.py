@@ -29,8 +29,9 @@ A champion is recalibrated by challengers, the cheapest first; the first that ho
     its total is at most --score-slack below the champion's on this cohort    both totals
     it foretells a held-out part of the new batches better than the champion  both costs
 
-The last is asked where a batch can be parted (`held_out`). All challengers, their gates and why
-they fell short stand in the verdict and in the log, as `tried`.
+The last is asked where a batch can be parted (`held_out`); `not_compared` says why it could not
+be asked of these data. All challengers, their gates and why they fell short stand in the verdict
+and in the log, as `tried`.
 """
 
 from __future__ import annotations
@@ -127,12 +128,12 @@ def shortcomings(first: Json, challenger: Json, slack: float) -> list[str]:
     return found
 
 
-def surpassed(found: HeldOut | None) -> list[str]:
+def surpassed(found: HeldOut | str | None) -> list[str]:
     """Why a challenger is not better on what was held out; nothing when it is, or if nothing was.
 
     The mean over the batches is compared, whatever their size.
     """
-    if found is None or found.challenger < found.champion:
+    if found is None or isinstance(found, str) or found.challenger < found.champion:
         return []
     return [
         f"on {found.observations} held-out observations of {found.batches} batches its counts cost"

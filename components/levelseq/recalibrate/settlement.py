@@ -12,7 +12,8 @@ __all__ = ["Settlement", "Tried", "as_tried", "drop", "founded", "settle", "take
 
 Json = dict[str, Any]
 # {"rung": name, "model": key or None, "because": why it fell short, empty for the one taken,
-#  "gates": name -> value, "held_out": both models' costs or None}; the last two where it was made
+#  "gates": name -> value, "held_out": both models' costs or None}; the last two where it was made;
+#  "not_compared": why there are no costs, where the data did not allow it
 Tried = dict[str, Any]
 
 
@@ -50,14 +51,26 @@ def settle(first: Json, champion: str | None) -> Settlement | None:
     )
 
 
-def as_tried(rung: str, challenger: Json, because: list[str], held_out: HeldOut | None) -> Tried:
-    """A challenger as the verdict and the log tell it."""
+def as_tried(
+    rung: str, challenger: Json, because: list[str], compared: HeldOut | str | None
+) -> Tried:
+    """A challenger as the verdict and the log tell it.
+
+    Args:
+        rung: its name.
+        challenger: its verdict.
+        because: why it fell short.
+        compared: with the champion on what was held out, or why these data do not allow it.
+    """
+    why = {"not_compared": compared} if isinstance(compared, str) else {}
+    held_out = None if compared is None or isinstance(compared, str) else compared.as_json()
     return {
         "rung": rung,
         "model": challenger["model"],
         "because": because,
         "gates": {gate["name"]: gate["value"] for gate in challenger["gates"]},
-        "held_out": held_out.as_json() if held_out else None,
+        "held_out": held_out,
+        **why,
     }
 
 
@@ -66,6 +79,8 @@ def take(first: Json, challenger: Json, tried: list[Tried]) -> Settlement:
     way = tried[-1]["rung"]
     reason = f"Recalibrated by {way}: the model passes and replaces {first['champion']}."
     reasons = [*challenger["reasons"], reason]
+    if "not_compared" in tried[-1]:
+        reasons.append(f"On held-out data it was not compared: {tried[-1]['not_compared']}.")
     final = _final(first, challenger, "promote", reasons)
     final["champion_gates"] = {gate["name"]: gate["value"] for gate in first["gates"]}
     return Settlement(final | {"tried": tried}, "recalibrate", baseline=True)

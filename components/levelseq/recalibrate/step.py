@@ -134,11 +134,11 @@ def _climbed(
         if isinstance(challenge, Unsuited):
             tried.append({"rung": rung.name, "model": None, "because": [challenge.because]})
             continue
-        found, held_out = shortcomings(first, challenge.verdict, params.score_slack), None
+        found, compared = shortcomings(first, challenge.verdict, params.score_slack), None
         if not found:
-            held_out = _compared(challenge)
-            found = surpassed(held_out)
-        tried.append(as_tried(rung.name, challenge.verdict, found, held_out))
+            compared = _compared(challenge)
+            found = surpassed(compared)
+        tried.append(as_tried(rung.name, challenge.verdict, found, compared))
         stage("recalibrate", f"challenger by {rung.name}", passes=not found)
         if not found:
             return take(first, challenge.verdict, tried), challenge.pictures
@@ -157,14 +157,14 @@ def _challenge(
         return Unsuited(error.message)
 
 
-def _compared(challenge: Challenge) -> HeldOut | None:
-    """Champion and challenger on what was held out; None where the rest is too little to fit to."""
+def _compared(challenge: Challenge) -> HeldOut | str | None:
+    """Champion and challenger on what was held out, or why these data do not allow it."""
     try:
         return challenge.held_out()
     except BadAddress:
         raise
-    except BadInput:
-        return None
+    except BadInput as error:
+        return error.message
 
 
 def _stage(store: Store, settlement: Settlement, report: str) -> Json:

@@ -2,7 +2,8 @@
 # images/README.md.
 PYTHON ?= python3
 BIN := .venv/bin
-BASE ?= python:3.11-slim-bookworm
+# Wheels are for the Python that fetches them; the base has to have the same.
+BASE ?= python:$(shell $(BIN)/python -c 'import sys; print("%d.%d" % sys.version_info[:2])')-slim-bookworm
 FLAVOURS ?= cpu
 VERSION ?= 0.1.0
 EXTRAS ?= validate

@@ -1,6 +1,6 @@
 """The wheels that an image is built from, fetched beside it: a build itself reaches no registry.
 
-    python images/wheelhouse.py cpu --pip-flags='--index-url=…'
+    python images/wheelhouse.py cpu --pip-flags='--extra-index-url=…'
 
 `wheelhouse/<flavour>/` holds the dependencies with a hash for each, `wheelhouse/tools/` what the
 build needs and the image does not keep, `wheelhouse/code/` the project's own wheel. The Python
@@ -84,13 +84,13 @@ def check_flavour(flavour: str, wheels: list[str]) -> None:
     found = [name for name in wheels if name.startswith(("nvidia_", "triton-"))]
     if flavour == "cpu" and found:
         raise SystemExit(
-            f"wheelhouse: {found[0]} is no part of a CPU image: name the index of torch's CPU"
-            " builds with --pip-flags"
+            f"wheelhouse: {found[0]} is no part of a CPU image: take torch's CPU build with"
+            " PIP_FLAGS='--extra-index-url https://download.pytorch.org/whl/cpu'"
         )
     if flavour == "cuda" and not found:
         raise SystemExit(
-            "wheelhouse: torch came without CUDA's libraries: name an index of torch's CUDA"
-            " builds with --pip-flags"
+            "wheelhouse: torch came without CUDA's libraries: take its CUDA build, PyPI's on"
+            " Linux, x86-64, or that of an index named with PIP_FLAGS='--extra-index-url …'"
         )
 
 

@@ -45,7 +45,7 @@ def test_wheels_of_the_other_flavour_are_refused():
 
     cuda = ["torch-2.13.0-cp311-cp311-manylinux_2_28_x86_64.whl", "nvidia_nccl-2-py3-none-any.whl"]
     cpu = ["torch-2.13.0+cpu-cp311-cp311-manylinux_2_28_x86_64.whl"]
-    with pytest.raises(SystemExit, match="nvidia_nccl"):
+    with pytest.raises(SystemExit, match=r"nvidia_nccl.*--extra-index-url .*/whl/cpu"):
         check_flavour("cpu", cuda)
     with pytest.raises(SystemExit, match="without CUDA"):
         check_flavour("cuda", cpu)
@@ -74,3 +74,12 @@ def test_a_base_is_asked_for():
     command = [sys.executable, IMAGES / "build.py", "cpu", "--tag=x", "--engine=podman"]
     done = subprocess.run(command, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (1, "images: name an image with Python as --base\n")
+
+
+def test_the_base_has_the_python_that_fetches_the_wheels(tmp_path):
+    python = tmp_path / "python"
+    python.write_text("#!/bin/sh\necho 3.13\n")
+    python.chmod(0o755)
+    command = ["make", "--dry-run", "image-cpu", f"BIN={tmp_path}"]
+    done = subprocess.run(command, cwd=IMAGES.parent, capture_output=True, text=True, check=True)
+    assert "--base python:3.13-slim-bookworm " in done.stdout

@@ -75,16 +75,18 @@ def test_a_network_policy_covers_every_task(render, tasks, cloud):
         assert wanted.items() <= task["podMetadata"]["labels"].items()
 
 
-@pytest.mark.parametrize("cloud", CLOUDS)
+@pytest.mark.parametrize("cloud", ["local", *CLOUDS])
 def test_a_task_reads_every_key_of_the_store_s_secret(tasks, cloud):
-    """Keys that section 4 of the README puts into `levelseq-store`."""
+    """Keys that section 4 of the README puts into `levelseq-store`, and those of any S3 server."""
     readme = (MANIFESTS / "README.md").read_text()
     section = readme[readme.index("## 4.") : readme.index("## 5.")]
     (mine,) = re.findall(rf"^### {cloud}\n(.*?)(?=^###|\Z)", section, flags=re.M | re.S)
     keys = set(re.findall(r"--from-literal (\w+)=", mine))
+    assert bool(keys) == (cloud in {"local", "aks"})
+    keys |= {f"AWS_{key}" for key in ("ACCESS_KEY_ID", "SECRET_ACCESS_KEY", "REGION")}
+    keys |= {"AWS_ENDPOINT_URL"}
     for task in tasks(cloud).values():
-        (secret,) = task["secretAsEnv"]
-        assert secret["secretName"] == "levelseq-store"
+        (secret,) = (one for one in task["secretAsEnv"] if one["secretName"] == "levelseq-store")
         assert keys <= {pair["secretKey"] for pair in secret["keyToEnv"]}
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import json
 import os
 import re
 import shlex
@@ -16,6 +17,7 @@ from pod_policy import pods
 from rendered import CLOUDS, MANIFESTS, OVERLAYS, objects_of, only
 from resource_schemas import INDEX, validate
 
+from levelseq.registry import sinks
 from levelseq_pipelines.cli import parser
 from levelseq_pipelines.pipelines import PIPELINES
 
@@ -137,6 +139,9 @@ def test_the_settings_that_it_writes_reach_the_objects(cloud, tmp_path):
     assert (
         only(objects, "ConfigMap", "levelseq-settings")["data"]["DEPOSITS"] == written["DEPOSITS"]
     )
+    settings = only(objects, "ConfigMap", "levelseq-settings")["data"]
+    demo = {"LABEL": "cell_type", "CONDITION": "condition", "DONOR": "donor"}
+    assert demo.items() <= settings.items()
     if cloud == "eks":
         node_class = only(objects, "EC2NodeClass", "levelseq")["spec"]
         assert node_class["role"] == "eksctl-KarpenterNodeRole-cluster"
@@ -164,3 +169,27 @@ def test_the_first_run_is_one_that_the_pipeline_takes():
     assert {name for name, given in inputs.items() if not given.optional} <= names
     for name in PIPELINES:
         assert f'"{name}"' in program
+
+
+def test_nvidia_s_plugin_tolerates_what_azure_s_spot_pool_has():
+    (patch,) = re.findall(r"-p '(\[.*tolerations.*\])'", _block("aks", "az aks create"))
+    (added,) = json.loads(patch)
+    objects = yaml.safe_load_all((MANIFESTS / "clouds" / "aks" / "node-pools.yaml").read_text())
+    spot = next(item for item in objects if item["metadata"]["name"] == "levelseq-gpu-spot")
+    taints = {taint["key"] for taint in spot["spec"]["template"]["spec"]["taints"]}
+    assert added["path"] == "/spec/template/spec/tolerations/-"
+    assert taints == {"nvidia.com/gpu", added["value"]["key"]}
+
+
+@pytest.mark.parametrize("cloud", CLOUDS)
+def test_images_are_built_by_the_engine_that_the_later_commands_ask(cloud):
+    made = [line for line in _block(cloud, "make images").splitlines() if "make images" in line]
+    assert len(made) == 2
+    assert all("BUILD_FLAGS='--engine docker'" in line for line in made)
+    assert "--extra-index-url https://download.pytorch.org/whl/cpu" in made[0]
+
+
+def test_the_sinks_secret_has_the_keys_that_are_read():
+    section = README[README.index("The secret `levelseq-sinks`") : README.index("## 5.")]
+    named = set(re.findall(r"`((?:MLFLOW|LEVELSEQ)_\w+)`", section))
+    assert named == set(sinks.VARIABLES)

@@ -8,7 +8,9 @@ from typing import Any
 import kfp_server_api
 import pytest
 from pod_policy import pods
-from rendered import CLOUDS, EVENTS, OVERLAYS, names_of, only
+from rendered import CLOUDS, EVENTS, OVERLAYS, Objects, names_of, only
+
+from levelseq_pipelines.pipelines import PIPELINES
 
 CLUSTER_WIDE = {
     *("Namespace", "PriorityClass", "ClusterQueue", "ResourceFlavor", "WorkloadPriorityClass"),
@@ -75,6 +77,43 @@ def test_a_run_reaches_no_link_local_address_but_its_identity_s(render, cloud, o
             else:
                 assert block["cidr"] in open_to
         assert open_to <= {block["cidr"] for block in blocks}
+
+
+def _open(objects: Objects, policy: str) -> set[tuple[str, int]]:
+    """The addresses, or Kubeflow's namespace, and ports that a policy's pods may talk to."""
+    found = set()
+    for rule in only(objects, "NetworkPolicy", policy)["spec"]["egress"]:
+        for peer in rule["to"]:
+            labels = peer.get("namespaceSelector", {}).get("matchLabels", {})
+            where = peer.get("ipBlock", {}).get("cidr") or labels.get("kubernetes.io/metadata.name")
+            found |= {(where, port["port"]) for port in rule.get("ports", [])}
+    return found
+
+
+@pytest.mark.parametrize("folder", OVERLAYS)
+def test_a_run_reaches_api_servers_and_the_sinks_in_kubeflow(render, folder):
+    reached = _open(render(folder), "levelseq-runs")
+    assert {("0.0.0.0/0", port) for port in (443, 6443, 8443)} <= reached
+    assert {("kubeflow", port) for port in (5000, 8080)} <= reached
+
+
+@pytest.mark.parametrize("folder", ["overlays/gke", "standalone/gke", "events/pubsub"])
+def test_on_gke_everyone_finds_names_and_who_has_an_identity_its_token(render, folder):
+    objects = render(folder)
+    policies = {"levelseq-runs", "levelseq-training", "levelseq-watch", "levelseq-events"}
+    for name in policies & names_of(objects, "NetworkPolicy"):
+        reached = _open(objects, name)
+        assert {("169.254.20.10/32", 53), ("169.254.169.254/32", 53)} <= reached
+        token = {("169.254.169.254/32", 80), ("169.254.169.252/32", 988)}
+        assert reached & token == (set() if name == "levelseq-watch" else token)
+
+
+def test_an_event_source_on_eks_has_an_identity_of_either_kind(render):
+    objects = render("events/sqs")
+    account = only(objects, "ServiceAccount", "levelseq-events")["metadata"]
+    role = only(objects, "ConfigMap", "levelseq-events")["data"]["ROLE_ARN"]
+    assert account["annotations"] == {"eks.amazonaws.com/role-arn": role}
+    assert ("169.254.170.23/32", 80) in _open(objects, "levelseq-events")
 
 
 @pytest.mark.parametrize("folder", OVERLAYS)
@@ -190,8 +229,20 @@ def test_a_message_starts_a_run_that_the_api_understands(render, folder):
     parameters = body["runtime_config"]["parameters"]
     assert parameters["deposits"] == [settings["DEPOSITS"]]
     assert parameters["workspace"] == settings["WORKSPACE"]
-    assert parameters["batch"] == settings["BATCH"]
-    placeholders = {"REGION", "QUEUE", "PROJECT", "SUBSCRIPTION", "ACCOUNT", "PIPELINE_ID"}
+    for name in ("name", "batch", "label", "condition", "donor"):
+        assert parameters[name] == settings[name.upper()]
+    assert parameters.keys() <= PIPELINES["watch"].component_spec.inputs.keys()
+    placeholders = {
+        "LABEL",
+        "CONDITION",
+        "DONOR",
+        "REGION",
+        "QUEUE",
+        "PROJECT",
+        "SUBSCRIPTION",
+        "ACCOUNT",
+        "PIPELINE_ID",
+    }
     assert not placeholders & set(json.dumps([sensor, source]).split('"'))
 
 

@@ -30,10 +30,23 @@ def test_the_command_line_parses(render, folder):
     assert args.workspace == values["WORKSPACE"]
     assert args.batch == values["BATCH"]
     assert args.name == values["NAME"]
+    columns = [values["LABEL"], values["CONDITION"], values["DONOR"]]
+    assert [args.label, args.condition, args.donor] == columns
     assert args.host == values["KFP_HOST"]
     assert args.service_account == "levelseq"
     assert args.cloud == folder.rpartition("/")[2]
     assert args.queue == "levelseq"
+
+
+def test_every_setting_reaches_the_command_line(render):
+    objects = render("overlays/local")
+    only(objects, "ConfigMap", "levelseq-settings")["data"].update(
+        BATCH="site", LABEL="cell_type", CONDITION="status", DONOR="person"
+    )
+    words, _ = _words(objects)
+    args = parser().parse_args(words[1:])
+    asked = (args.batch, args.label, args.condition, args.donor)
+    assert asked == ("site", "cell_type", "status", "person")
 
 
 @pytest.mark.parametrize("folder", OVERLAYS)

@@ -442,7 +442,7 @@ def test_an_sdk_that_is_not_there_is_named_with_its_extra():
 
 
 COMMANDS = re.findall(
-    r"^```\n((?:AZURE_\S+ \\\n)?levelseq submit .*?)^```",
+    r"^```\n((?:[A-Z_]+=\S+ \\\n)*levelseq submit .*?)^```",
     (Path(__file__).parents[2] / "docs" / "batch-services.md").read_text(encoding="utf-8"),
     re.M | re.S,
 )

@@ -7,9 +7,10 @@ codes: 2 bad input, 3 the verdict refuses the data, 75 worth another try, 1 a bu
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from levelseq import __version__
 from levelseq.errors import BadOption, LevelseqError
@@ -19,6 +20,7 @@ from levelseq_pipelines.options import Parser
 
 __all__ = ["main", "parser"]
 
+_QUIET = "LEVELSEQ_QUIET"
 _ABOUT = """\
 Takes count matrices from many labs and gives back one cohort that can be compared: technical
 differences levelled, biology standing, and a verdict that says how far to trust it.
@@ -34,9 +36,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         args = parser().parse_args(argv)
         if not hasattr(args, "work"):
             raise BadOption("no command was given", do="see levelseq --help")
-        if args.quiet:
-            os.environ["LEVELSEQ_QUIET"] = "1"
-        address = args.work(args)
+        with _quiet(args.quiet):
+            address = args.work(args)
     except LevelseqError as error:
         print(f"levelseq: {error}", file=sys.stderr)
         return error.code
@@ -50,6 +51,22 @@ def main(argv: Sequence[str] | None = None) -> int:
     if address and speaks():
         print(address)
     return 0
+
+
+@contextlib.contextmanager
+def _quiet(asked: bool) -> Iterator[None]:
+    """Say less while a command works, in this process and those that it starts."""
+    before = os.environ.get(_QUIET)
+    if asked:
+        os.environ[_QUIET] = "1"
+    try:
+        yield
+    finally:
+        if asked:
+            if before is None:
+                del os.environ[_QUIET]
+            else:
+                os.environ[_QUIET] = before
 
 
 def parser() -> argparse.ArgumentParser:

@@ -3,14 +3,13 @@
 import json
 import re
 import shlex
-import threading
 import types
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import boto3
 import pytest
 import requests
+from loopback import Answering, serving
 
 from levelseq.errors import BadOption, StoreUnavailable
 from levelseq_pipelines.cli import main
@@ -56,10 +55,8 @@ def words(service, *more, **changed):
     return ["submit", "--service", service, *STUDY, *options, *more]
 
 
-class Api(BaseHTTPRequestHandler):
+class Api(Answering):
     """Writes down what is posted; answers with what the test laid ready for a path's end."""
-
-    protocol_version = "HTTP/1.1"
 
     def do_GET(self):
         self.answer()
@@ -76,29 +73,14 @@ class Api(BaseHTTPRequestHandler):
         self.server.heard.append((self.command, path, json.loads(body) if body else None))
         end = next((end for end in self.server.answers if path.endswith(end)), None)
         status, content = self.server.answers.get(end, (404, {}))
-        payload = json.dumps(content).encode()
-        self.send_response(status)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(payload)))
-        self.end_headers()
-        self.wfile.write(payload)
-
-    def log_message(self, *told):
-        pass
+        self.answer_json(status, content)
 
 
 @pytest.fixture
 def api():
     """A server on the loopback: `answers` by the end of a path, `heard` in order."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Api)
-    server.heard, server.answers, server.tokens = [], {}, set()
-    server.url = f"http://127.0.0.1:{server.server_port}"
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield server
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with serving(Api, heard=[], answers={}, tokens=set()) as server:
+        yield server
 
 
 @pytest.fixture

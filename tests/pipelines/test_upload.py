@@ -1,14 +1,13 @@
 """What CI does on a release: versions at an API server; here one on the loopback."""
 
 import json
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import SimpleNamespace
 from urllib.parse import parse_qs, urlparse
 
 import pytest
 import yaml
+from loopback import Answering, serving
 
 from levelseq_pipelines.pipelines import PIPELINES
 from levelseq_pipelines.upload import main
@@ -18,7 +17,7 @@ COMPILED = ROOT / "pipelines" / "compiled"
 API = "/apis/v2beta1/pipelines"
 
 
-class ApiServer(BaseHTTPRequestHandler):
+class ApiServer(Answering):
     """Pipelines and their versions, as far as uploading asks."""
 
     def do_GET(self):
@@ -54,33 +53,19 @@ class ApiServer(BaseHTTPRequestHandler):
         self.answer({"pipeline_id": name, "display_name": name})
 
     def answer(self, content):
-        payload = json.dumps(content).encode()
-        self.send_response(self.server.status)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(payload)))
-        self.end_headers()
-        self.wfile.write(payload)
-
-    def log_message(self, *words):
-        pass
+        self.answer_json(self.server.status, content)
 
 
 @pytest.fixture
 def api_server():
-    server = ThreadingHTTPServer(("127.0.0.1", 0), ApiServer)
-    server.versions, server.tokens, server.status = {}, set(), 200
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield server
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with serving(ApiServer, versions={}, tokens=set(), status=200) as server:
+        yield server
 
 
 def test_each_release_is_a_version_and_a_second_upload_changes_nothing(
     api_server, monkeypatch, capsys
 ):
-    monkeypatch.setenv("KFP_HOST", f"http://127.0.0.1:{api_server.server_port}")
+    monkeypatch.setenv("KFP_HOST", api_server.url)
     monkeypatch.setenv("KFP_TOKEN", "of-ci")
     names = {pipeline.name for pipeline in PIPELINES.values()}
     for version in ("v1", "v2"):
@@ -104,7 +89,7 @@ def test_what_the_server_refuses_is_one_line(api_server, capsys, monkeypatch, st
         "kfp.Client.get_kfp_healthz", lambda self: SimpleNamespace(multi_user=False)
     )
     api_server.status = status
-    host = f"http://127.0.0.1:{api_server.server_port}"
+    host = api_server.url
     assert main([str(COMPILED), "--version", "v1", "--host", host]) == code
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith(f"levelseq: {host}: the API server ")

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import boto3
 import pytest
 from google_server import GoogleServer
+from loopback import Answering, Loopback, serving
 
 from levelseq.errors import BadAddress, BadOption, Conflict, LevelseqError
 from levelseq.store import open_store
@@ -194,7 +193,7 @@ def test_google_is_told_which_key_encrypts(
 
 
 def test_azure_is_told_the_scope_on_writes_alone(
-    environment: pytest.MonkeyPatch, wire: ThreadingHTTPServer
+    environment: pytest.MonkeyPatch, wire: Loopback
 ) -> None:
     without_azure(environment)
     environment.setenv("AZURE_STORAGE_ACCOUNT_NAME", "a")
@@ -205,14 +204,14 @@ def test_azure_is_told_the_scope_on_writes_alone(
     store.put("y", b"1")
     with pytest.raises(BadAddress):
         store.get("y")
-    assert wire.heard == [("PUT", "clinical"), ("GET", None)]  # type: ignore[attr-defined]
+    assert wire.heard == [("PUT", "clinical"), ("GET", None)]
 
 
 @pytest.fixture
-def wire() -> Iterator[ThreadingHTTPServer]:
+def wire() -> Iterator[Loopback]:
     """A server that writes down method and encryption scope, takes all and has nothing."""
 
-    class Handler(BaseHTTPRequestHandler):
+    class Handler(Answering):
         def do_PUT(self) -> None:
             self.rfile.read(int(self.headers["Content-Length"]))
             self.told(201)
@@ -221,24 +220,14 @@ def wire() -> Iterator[ThreadingHTTPServer]:
             self.told(404)
 
         def told(self, status: int) -> None:
-            heard.append((self.command, self.headers["x-ms-encryption-scope"]))
+            self.server.heard.append((self.command, self.headers["x-ms-encryption-scope"]))
             self.send_response(status)
             self.send_header("ETag", '"1"')
             self.send_header("Content-Length", "0")
             self.end_headers()
 
-        def log_message(self, *words: object) -> None:
-            pass
-
-    heard: list[tuple[str, str | None]] = []
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.heard = heard  # type: ignore[attr-defined]
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield server
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with serving(Handler, heard=[]) as server:
+        yield server
 
 
 @pytest.mark.parametrize(

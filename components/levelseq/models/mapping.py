@@ -60,16 +60,7 @@ def map_cohort(
         )
     opened, model = open_cohort(cohort), open_store(model.removesuffix(f"/{MODEL}")).address
     trained = read_model_json(model)
-    key = content_key(
-        {
-            "cohort": opened.fingerprint,
-            "model": trained["key"],
-            "params": params.model_dump(
-                include={"reference_batch", "interval", "most_unsupported"}
-            ),
-            "schema": Normalized.SCHEMA,
-        }
-    )
+    key = _key(params, opened, trained)
     folder = join(workspace, "normalized", key)
     store = open_store(folder)
     if store.exists(Normalized.NAME):
@@ -107,6 +98,19 @@ def map_cohort(
         reference_batch=on,
     )
     return folder
+
+
+def _key(params: NormalizeParams, cohort: Cohort, trained: dict[str, Any]) -> str:
+    """What the values are called: by their cohort, their model, and the params that matter."""
+    chosen = params.model_dump(include={"reference_batch", "interval", "most_unsupported"})
+    return content_key(
+        {
+            "cohort": cohort.fingerprint,
+            "model": trained["key"],
+            "params": chosen,
+            "schema": Normalized.SCHEMA,
+        }
+    )
 
 
 def _mapped(

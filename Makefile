@@ -7,6 +7,8 @@ BASE ?= python:$(shell $(BIN)/python -c 'import sys; print("%d.%d" % sys.version
 FLAVOURS ?= cpu
 VERSION ?= 0.1.0
 EXTRAS ?= validate
+# A file of tests goes to one process: tests of a file share what they have built.
+WORKERS ?= -n auto --maxprocesses 4 --dist loadfile
 INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e
 
 BENCHES = ablation classical confidence controls default drift integration nested ordered passes qa \
@@ -19,10 +21,10 @@ run: .venv/run
 	$(BIN)/levelseq run
 
 test: .venv/test
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(WORKERS)
 
 test-slow: .venv/test
-	$(BIN)/python -m pytest -m slow
+	$(BIN)/python -m pytest -m slow $(WORKERS)
 
 # Skipped, with the reason, where no container can be started.
 test-containers: .venv/test

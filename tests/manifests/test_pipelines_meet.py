@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from typing import Any
 
@@ -19,6 +20,7 @@ def tasks(tmp_path_factory):
     """What Kubernetes is told of each task of `normalize_cohort`, for one cloud."""
     folder = tmp_path_factory.mktemp("compiled")
 
+    @functools.cache
     def compiled(cloud: str) -> dict[str, dict[str, Any]]:
         words = ["compile", "--cloud", cloud, "--queue", "levelseq", "--out", str(folder / cloud)]
         assert cli.main([*words, "--quiet"]) == 0

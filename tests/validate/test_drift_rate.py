@@ -27,7 +27,7 @@ from levelseq.validate.gene_means import (
 
 RUNS, CELLS, GENES = 8, 60, 150
 KINDS = 8 * np.eye(3, 4)
-DEPOSITS = 200
+DEPOSITS = 100
 MOST = int(binom.ppf(1 - 1e-3, DEPOSITS, FALSE_ALARM_RATE))
 
 

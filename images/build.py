@@ -101,9 +101,15 @@ def build_flags(flavour: str, base: str, tag: str) -> list[str]:
 
 
 def show_size(engine: str, tag: str) -> None:
-    """Print the image's size and, where the engine tells, that of each layer."""
+    """Print the image's size and, where the engine tells, that of each layer.
+
+    Raises:
+        SystemExit: there is no such image.
+    """
     command = [engine, "images", "--format={{.Size}}", tag]
     size = subprocess.run(command, capture_output=True, text=True).stdout.split("\n")[0]
+    if not size:
+        raise SystemExit(f"images: {engine} has no image {tag}; build it, without --size")
     print(f"{tag}: {size} on disk")
     if engine == "buildah":
         return

@@ -4,7 +4,7 @@ import pytest
 from small_studies import draw, perfect
 
 from levelseq.validate import conservation
-from levelseq.validate.unintegrated import components, half_depth, log_cp10k
+from levelseq.validate.unintegrated import components, halves, log_cp10k
 
 LEAST = 0.8
 
@@ -19,9 +19,10 @@ class Kept:
     def __init__(self, counts, batch):
         library = counts.sum(axis=1).astype(float)
         self.before = embedded(counts, library)
-        halves, libraries = half_depth(counts, library, 0)
-        half = embedded(halves, libraries)
-        self.of = conservation.Neighbourhoods(self.before, library, half, libraries, batch).kept_by
+        one, other = (
+            conservation.Half(embedded(*half), half[1]) for half in halves(counts, library, 0)
+        )
+        self.of = conservation.Neighbourhoods((one, other), batch).kept_by
 
     def outcomes(self, after):
         return [g.outcome for g in conservation.kept_gates(self.of(after), LEAST)]
@@ -75,8 +76,26 @@ def test_rotation_and_scale_do_not_matter(kept):
 def test_noise_in_the_counts_of_equal_cells_is_no_loss():
     flat = draw(types=5, cells=200, depth=600, seed=5)
     kept = Kept(flat.counts, flat.batch)
-    again = half_depth(flat.counts, flat.library, seed=9)
-    assert kept.outcomes(embedded(*again))[0] == "pass"
+    for again in halves(flat.counts, flat.library, seed=9):
+        assert kept.outcomes(embedded(*again))[0] == "pass"
+
+
+def test_where_most_cells_are_equal_and_their_counts_few_noise_need_not_be_kept():
+    """Half the counts beside all of them would hold against these types' places what is noise."""
+    random = np.random.default_rng(8)
+    study = draw(types=3, cells=300, batches=1, depth=250, lfc=0, seed=8)
+    rows = (study.label == "type0") | (random.random(300) < 0.2)
+    counts, label = study.counts[rows], study.label[rows]
+    assert (label == "type0").mean() > 0.6
+    kept = Kept(counts, study.batch[rows])
+    places = 10 * np.eye(3)[np.unique(label, return_inverse=True)[1]]
+    assert kept.outcomes(places + random.normal(size=places.shape)) == ["pass", "pass"]
+
+
+def test_halves_that_agree_on_nothing_hold_nothing_against_an_embedding():
+    equal = draw(types=1, cells=200, batches=2, depth=200, lfc=0, seed=9)
+    kept = Kept(equal.counts, equal.batch)
+    assert kept.outcomes(np.random.default_rng(0).normal(size=(400, 5))) == ["not_evaluated"] * 2
 
 
 def test_sequencing_depth_need_not_be_kept():

@@ -99,7 +99,8 @@ def _methods(
         f" {reference}.",
         f"Embeddings were judged on {len(evidence.batch_C):,} observations beside 30 principal"
         " components of log counts per 10,000 (unintegrated) and the same after ComBat.",
-        "Neighbourhoods kept within batches are relative to what half of the counts keep.",
+        "Neighbourhoods kept within batches are relative to what two halves of the counts keep of"
+        " each other.",
     ]
     if peers.own.scib is not None:
         sentences.append(

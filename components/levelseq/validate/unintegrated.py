@@ -16,7 +16,7 @@ from levelseq.normalize import combat
 from levelseq.normalize.chunks import as_dense
 from levelseq.normalize.design import Design
 
-__all__ = ["DIMENSIONS", "combat_components", "components", "half_depth", "log_cp10k"]
+__all__ = ["DIMENSIONS", "combat_components", "components", "halves", "log_cp10k"]
 
 F32 = NDArray[np.float32]
 F64 = NDArray[np.float64]
@@ -55,17 +55,22 @@ def combat_components(x_CG: F64, batch_C: NDArray[Any]) -> F32:
     return components(combat.apply(x_CG, design, combat.fit(x_CG, design)))
 
 
-def half_depth(counts_CG: Any, library_C: NDArray[Any], seed: int) -> tuple[Any, NDArray[Any]]:
-    """The same cells sequenced half as deep: each molecule is kept with probability one half.
+def halves(
+    counts_CG: Any, library_C: NDArray[Any], seed: int
+) -> tuple[tuple[Any, NDArray[Any]], tuple[Any, NDArray[Any]]]:
+    """The same cells twice, half as deep: each molecule is dealt to one half or the other.
 
     Returns:
-        Counts of the variable genes and libraries over all genes.
+        Of either: counts of the variable genes and libraries over all genes.
     """
     random = np.random.default_rng([seed, 7])
     counts = sp.csr_matrix(counts_CG).astype(np.int64)
     counts.sort_indices()
     rest = np.asarray(library_C, dtype=np.int64) - np.asarray(counts.sum(axis=1)).ravel()
-    half = counts.copy()
-    half.data = random.binomial(counts.data, 0.5)
+    one, other = counts.copy(), counts.copy()
+    one.data = random.binomial(counts.data, 0.5)
+    other.data = counts.data - one.data
     others = random.binomial(np.maximum(rest, 0), 0.5)
-    return half, np.asarray(half.sum(axis=1)).ravel() + others
+    library = np.asarray(one.sum(axis=1)).ravel() + others
+    whole = np.asarray(counts.sum(axis=1)).ravel() + np.maximum(rest, 0)
+    return (one, library), (other, whole - library)

@@ -19,6 +19,7 @@ import numpy as np
 from drift import NAME, judged
 from studies import Built, built, ingested, simulated
 
+from levelseq.errors import BadInput
 from levelseq.models.adapt import adapt_model
 from levelseq.models.fine_tune import fine_tune_model
 from levelseq.models.mapping import map_cohort
@@ -55,7 +56,7 @@ class Drift:
 
     Attributes:
         strength: of the drift, as the simulator takes it.
-        seen: whether validation asked for recalibration.
+        seen: whether validation asked for recalibration, or the champion would not map the run.
         fixed: whether a challenger was promoted, its data released and its drift gates not failing.
         rung: the one that was promoted, or nothing.
         tried: all that were made or ruled out, as the log has them.
@@ -104,7 +105,13 @@ def _drifted(champion: Built, size: dict[str, int], seed: int, k: int, kind: str
         )
         study.write(params, str(copy / "later"))
         cohort = ingested(copy, str(copy / "later/later/1/deposits.csv"))
-        levelled = map_cohort(NormalizeParams(), cohort, model, w)
+        try:
+            levelled = map_cohort(NormalizeParams(), cohort, model, w)
+        except BadInput as error:
+            print(
+                f"{seed:5d}  {kind:14s}  {strength:8.1f}  not mapped: {error.message}", flush=True
+            )
+            return Drift(strength, True, False, "", [], {})
         first = validate.run(ValidateParams(), cohort, levelled, model, w, NAME, f"later-{k}")
         seen = read_json(first)["model_decision"] == "recalibrate"
         costs = _costs(model, cohort, w, kind) if seen and k == 0 else {}

@@ -6,7 +6,7 @@ from small_studies import draw, perfect
 from levelseq.validate import conservation
 from levelseq.validate.unintegrated import components, halves, log_cp10k
 
-LEAST = 0.8
+LEAST = 0.85
 
 
 def embedded(counts, library):

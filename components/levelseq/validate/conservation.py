@@ -17,7 +17,8 @@ samples: with seventeen in a batch a quarter of the neighbourhoods goes with it.
 
 Measured on four sets of single cells (pbmc, kang, pancreas, lung lines), overall and in the weakest
 group: a conditional VAE .90-.98, .78-.91; cells shuffled within their type .55-.77, .28-.63; the
-two largest types merged .79-.85, .54-.63; noise of as large an sd on top .41-.51, .26-.36.
+two largest types merged .79-.85, .54-.63; noise of as large an sd on top .41-.51, .26-.36; what a
+network that knows but the labels leaves .58-.80, .27-.67. The bounds, .85 and .7, lie midway.
 
 Shapes: C cells (observations), D dimensions.
 """
@@ -57,6 +58,7 @@ _LEAST_IN_GROUP = 30
 _MOST_GROUPS = 15
 # Below it the halves agree on too little to hold anything against it.
 _LEAST_AGREED = 0.1
+_LEAST_OF_GROUP = 0.7
 
 
 class Kept(NamedTuple):
@@ -205,7 +207,7 @@ def kept_gates(found: Kept, least: float) -> list[Gate]:
         f"The group of cells that fares worst ({found.weakest_size} cells of one batch) keeps"
         f" {found.weakest:.0%} of its neighbourhoods."
     )
-    weakest = judge(names[1], found.weakest, Limits((0.75, None), (0.65, None)), reason)
+    weakest = judge(names[1], found.weakest, Limits((0.75, None), (_LEAST_OF_GROUP, None)), reason)
     return [overall, weakest]
 
 

@@ -6,10 +6,10 @@ truth), all of this holds:
 - mixed: within types, neighbourhoods mix batches (CiLISI, Andreatta et al. 2024) to .8 of what
   chance would give, or two fifths of the way there from unintegrated are gone;
 - matched: of an observation's 15 nearest neighbours in other batches no smaller a share is of its
-  type than unintegrated; on the mean over types by .02 at most, of any one type by .1;
+  type than unintegrated, by more than .05 on the mean over types or .1 of any one type;
 - apart: the same within its batch, so that no type is harder to tell from the others;
 - kept: where a condition is named, log fold changes correlate with the true ones at .9 of what
-  the counts' own within batches do, their size is within .3 of it, and by at most .05 fewer of its
+  the counts' own within batches do, their size is within .3 of it, and by at most .1 fewer of its
   neighbours within the batch are of an observation's type and condition.
 
 How it is told. Each piece of evidence counts by what it falls short of the median of levellings

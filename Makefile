@@ -15,7 +15,7 @@ BENCHES = ablation classical confidence controls default drift integration neste
 	real scale train truth
 
 .PHONY: run test test-slow test-containers test-manifests test-sinks azurite lint compile docs \
-	images image-cpu image-cuda image-base clean bench-kill bench-spot bench-drift-rate $(BENCHES:%=bench-%)
+	images image-cpu image-cuda image-base clean bench-kill bench-spot bench-cohort-confidence bench-drift-rate $(BENCHES:%=bench-%)
 
 run: .venv/run
 	$(BIN)/levelseq run
@@ -64,6 +64,9 @@ $(BENCHES:%=bench-%): bench-%: .venv/test
 
 bench-drift-rate: .venv/test
 	$(BIN)/python tests/benchmarks/drift_rate.py $(ARGS)
+
+bench-cohort-confidence: .venv/test
+	$(BIN)/python tests/benchmarks/cohort_confidence.py $(ARGS)
 
 bench-kill: .venv/test
 	$(BIN)/python -m pytest -m slow -s tests/faults

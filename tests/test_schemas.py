@@ -47,6 +47,21 @@ VERDICT = {
     "scores": {"scib_total": 0.85, "scib_metrics": "0.5.10"},
 }
 
+CONFIDENCE = {
+    "probability": 0.87,
+    "because": "Of cohorts with evidence like this 87 of 100 were right.",
+    "evidence": {"mixing": 0.3, "agreement": None},
+    "calibrated": {
+        "judged": 10,
+        "studies": 2,
+        "base_rate": 0.4,
+        "auroc": 0.9,
+        "ece": 0.05,
+        "brier": 0.1,
+        "reliability": [{"low": 0.9, "high": 1.0, "said": 0.95, "right": 0.9, "judged": 10}],
+    },
+}
+
 
 def checker(kind):
     schema = json.loads(schema_text(kind))
@@ -71,6 +86,8 @@ def test_a_kind_that_is_none_is_refused(capsys):
 def test_a_verdict_fits_and_keys_may_come(capsys):
     checker("verdict").validate(VERDICT)
     checker("verdict").validate(VERDICT | {"of_a_later_release": 1})
+    for told in (CONFIDENCE, CONFIDENCE | {"probability": None}):
+        checker("verdict").validate(VERDICT | {"confidence": told})
 
 
 @pytest.mark.parametrize(
@@ -90,10 +107,13 @@ def test_a_verdict_fits_and_keys_may_come(capsys):
         (("scores", "scib_total"), [0.85]),
         (("drift",), {"batches": []}),
         (("governance", "diversity"), {}),
+        (("confidence", "probability"), 1.5),
+        (("confidence", "because"), ""),
+        (("confidence", "calibrated"), {}),
     ],
 )
 def test_what_is_no_verdict_is_refused(path, value):
-    broken = copy.deepcopy(VERDICT)
+    broken = copy.deepcopy(VERDICT | {"confidence": CONFIDENCE})
     *way, last = path
     at = broken
     for key in way:

@@ -318,3 +318,38 @@ def test_the_script_runs_in_a_browser(html, tmp_path):
         "Embedding after levelling, coloured by batch",
     ]
     assert sum("aria-pressed" in a for tag, a in drawn.tags if tag == "button") == 32
+
+
+CONFIDENCE = {
+    "probability": 0.87,
+    "because": f"Of cohorts with evidence like this 87 of 100 were right {EVIL}.",
+    "evidence": {"mixing": 0.3, "agreement": None},
+    "calibrated": {
+        "judged": 100,
+        "studies": 20,
+        "base_rate": 0.4,
+        "auroc": 0.9,
+        "ece": 0.05,
+        "brier": 0.1,
+        "reliability": [
+            {"low": 0.0, "high": 0.1, "said": 0.04, "right": 0.06, "judged": 60},
+            {"low": 0.9, "high": 1.0, "said": 0.95, "right": 0.91, "judged": 40},
+        ],
+    },
+}
+
+
+def test_the_confidence_stands_beside_the_verdict_and_its_reliability_below():
+    page = render(verdict(confidence=CONFIDENCE), pictures(50))
+    said = page[page.index("<!-- said -->") : page.index("<!-- end of said -->")]
+    assert "Confidence 87%." in said
+    assert "87 of 100 were right" in said
+    assert EVIL not in page
+    assert "said 95%, right 91% of 40" in page
+    none = CONFIDENCE | {"probability": None, "because": "None can be told: there is one batch."}
+    page = with_verdict(page, verdict(confidence=none))
+    assert "No confidence is given." in page[: page.index("<!-- end of said -->")]
+
+
+def test_a_verdict_without_a_confidence_has_no_word_of_it():
+    assert "onfidence" not in render(verdict(), pictures(50))

@@ -19,7 +19,7 @@ from levelseq.validate.unintegrated import components, log_cp10k
 PARAMS = ValidateParams(pictures=False)
 KEYS = {"schema", "run", "cohort", "normalized", "model", "champion", "data", "model_decision"}
 KEYS |= {"params", "reasons", "gates", "charts", "baseline", "controls", "scores"}
-KEYS |= {"correction", "structure"}
+KEYS |= {"correction", "structure", "confidence"}
 KEYS |= {"governance", "drift"}
 
 

@@ -9,10 +9,12 @@ from levelseq.cohort import Cohort, Normalized
 from levelseq.models.saving import read_model_json
 from levelseq.progress import stage
 from levelseq.recalibrate.decision import Decision, data_decision, model_decision
-from levelseq.registry import Baseline, Baselines, Kind, Registry, alike, series
+from levelseq.registry import Baselines, Kind, Registry, alike, series
 from levelseq.validate import conservation, mixing
 from levelseq.validate.adversarial import hardened
 from levelseq.validate.board import inform, read_protected
+from levelseq.validate.confidence import Confidence
+from levelseq.validate.confidence_evidence import confidence_of
 from levelseq.validate.consistency import consistency
 from levelseq.validate.control_chart import Chart, control_chart
 from levelseq.validate.controls import peer_controls, random_split
@@ -53,6 +55,7 @@ class Evaluation:
         controls: judged like gates; they refuse nothing.
         correction: what there was to correct before levelling.
         structure: scores of structure, and the controls that beat a score.
+        confidence: the probability that labels would find the cohort levelled; decides nothing.
         governance: what the board is told, as JSON.
         scores: name -> value; the version of scib-metrics among them.
         data: release or refuse.
@@ -74,6 +77,7 @@ class Evaluation:
     controls: list[Gate]
     correction: Correction
     structure: ScoreControls
+    confidence: Confidence
     governance: dict[str, Any]
     scores: dict[str, float | str]
     data: str
@@ -129,7 +133,7 @@ def evaluate(
     gates = hardened(gates, manifest["class"])
     kind = Kind.of(cohort)
     past = alike(Baselines(workspace, name).all(), kind, cohort.fingerprint)
-    history = _history(gates, past)
+    history = {gate.name: series(past, gate.name, metric_version(gate.name)) for gate in gates}
     charts = [control_chart(g.name, history[g.name], g.value, g.threshold) for g in _charted(gates)]
     controls = [random_split(model, cohort, params.seed), *peer_controls(peers)]
     structure = control_scores(evidence, peers, params.seed)
@@ -150,6 +154,7 @@ def evaluate(
         controls=[*controls, *structure.gates],
         correction=correction,
         structure=structure,
+        confidence=confidence_of(evidence, peers, compared, structure.own("gene_correlation")),
         governance=board.content,
         scores=scores,
         data=data_decision(gates),
@@ -181,11 +186,6 @@ def _decided(
         total=total,
         champion_total=champion_total,
     )
-
-
-def _history(gates: list[Gate], past: list[Baseline]) -> dict[str, list[float]]:
-    """Each gate's comparable values on earlier cohorts, oldest first."""
-    return {gate.name: series(past, gate.name, metric_version(gate.name)) for gate in gates}
 
 
 def _signature(

@@ -18,7 +18,7 @@ from levelseq.validate.evidence import Evidence
 from levelseq.validate.neighbours import nearest
 from levelseq.validate.unintegrated import combat_components, components, halves, log_cp10k
 
-__all__ = ["OWN", "SCIB_OBSERVATIONS", "Measured", "Peers", "measure"]
+__all__ = ["OWN", "SCIB_OBSERVATIONS", "Measured", "Peers", "Yardstick", "measure"]
 
 F32 = NDArray[np.float32]
 Text = NDArray[Any]
@@ -38,6 +38,7 @@ class Measured:
         kept: neighbourhoods kept within batches.
         variance: share of variance between batches.
         ilisi: scaled iLISI.
+        at_random: the same with batches dealt out anew, whatever the labels.
         label_free: batch correction and total without labels (see `_label_free`).
         scib: scores with labels.
     """
@@ -46,6 +47,7 @@ class Measured:
     kept: conservation.Kept
     variance: mixing.BatchVariance
     ilisi: float | None
+    at_random: float | None
     label_free: tuple[float, float] | None
     scib: scib.Scores | None
 
@@ -86,34 +88,51 @@ class Peers:
         return self.by_method[UNINTEGRATED]
 
 
-def measure(evidence: Evidence, seed: int) -> Peers:
-    """Measure the levelled embedding and its peers on the same observations."""
-    x = log_cp10k(evidence.counts_CG, evidence.library_C)
-    embeddings = {OWN: evidence.level_CD, UNINTEGRATED: components(x)}
-    no_combat = ""
-    try:
-        embeddings[COMBAT] = combat_components(x, evidence.batch_C)
-    except BadInput as error:
-        no_combat = f"ComBat cannot be fitted here: {error.message}."
-    before, batch = embeddings[UNINTEGRATED], evidence.batch_C
-    kept_of = _keeping(evidence, seed)
-    labelled = _labelled(evidence)
-    variance = mixing.batch_variance(before, batch)
-    shuffled = mixing.permuted(batch, None, seed)
-    by_method = {}
-    for name, embedding in embeddings.items():
-        kept = kept_of(embedding)
-        own = mixing.batch_variance(embedding, batch)
-        ilisi, at_random = _ilisi(embedding, [batch, shuffled])
-        by_method[name] = Measured(
+class Yardstick:
+    """The unintegrated embedding of a cohort's observations, which others are held against.
+
+    Args:
+        evidence: the observations; the levelled embedding is not looked at.
+        seed: of the halves of the counts and of the batches dealt out anew.
+    """
+
+    def __init__(self, evidence: Evidence, seed: int) -> None:
+        self.log_CG = log_cp10k(evidence.counts_CG, evidence.library_C)
+        self.before = components(self.log_CG)
+        self.labelled = _labelled(evidence)
+        self._evidence = evidence
+        self._kept_of = _keeping(evidence, seed)
+        self._variance = mixing.batch_variance(self.before, evidence.batch_C)
+        self._shuffled = mixing.permuted(evidence.batch_C, None, seed)
+
+    def measured(self, embedding: F32) -> Measured:
+        """What one embedding of the observations keeps and mixes."""
+        batch = self._evidence.batch_C
+        kept, variance = self._kept_of(embedding), mixing.batch_variance(embedding, batch)
+        ilisi, at_random = _ilisi(embedding, [batch, self._shuffled])
+        return Measured(
             embedding,
             kept,
-            own,
+            variance,
             ilisi,
-            _label_free(kept.overall, own, variance, ilisi, at_random),
-            _scib(embedding, before, evidence, labelled),
+            at_random,
+            _label_free(kept.overall, variance, self._variance, ilisi, at_random),
+            _scib(embedding, self.before, self._evidence, self.labelled),
         )
-    dealt = mixing.permuted(batch, _known_labels(evidence, labelled), seed)
+
+
+def measure(evidence: Evidence, seed: int) -> Peers:
+    """Measure the levelled embedding and its peers on the same observations."""
+    yardstick = Yardstick(evidence, seed)
+    before, labelled = yardstick.before, yardstick.labelled
+    embeddings = {OWN: evidence.level_CD, UNINTEGRATED: before}
+    no_combat = ""
+    try:
+        embeddings[COMBAT] = combat_components(yardstick.log_CG, evidence.batch_C)
+    except BadInput as error:
+        no_combat = f"ComBat cannot be fitted here: {error.message}."
+    by_method = {name: yardstick.measured(embedding) for name, embedding in embeddings.items()}
+    dealt = mixing.permuted(evidence.batch_C, _known_labels(evidence, labelled), seed)
     allowed, allowed_before = (_ilisi(x, [dealt])[0] for x in (evidence.level_CD, before))
     return Peers(by_method, no_combat, labelled, allowed, allowed_before)
 

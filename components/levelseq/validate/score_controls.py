@@ -51,6 +51,10 @@ class ScoreControls:
     scores: dict[str, dict[str, float]]
     gates: list[Gate]
 
+    def own(self, score: str) -> float | None:
+        """The levelled values', or None where it could not be measured."""
+        return self.scores.get(score, {}).get(OWN)
+
     def meaningless(self) -> dict[str, list[str]]:
         """Score -> the controls that beat it."""
         return {score: found for score, of in self.scores.items() if (found := _beaten_by(of))}

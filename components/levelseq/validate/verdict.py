@@ -41,6 +41,7 @@ def as_verdict(evaluation: Evaluation, run: str) -> dict[str, Any]:
         "drift": evaluation.drift,
         "correction": evaluation.correction.as_json(),
         "structure": evaluation.structure.as_json(),
+        "confidence": evaluation.confidence.as_json(),
         "controls": [gate.as_json() for gate in evaluation.controls],
         "scores": {
             name: value if isinstance(value, str) else significant(value)

@@ -7,6 +7,7 @@ from importlib import resources
 from typing import TYPE_CHECKING, Any
 
 from levelseq.validate.report.board import board_section
+from levelseq.validate.report.confidence import confidence_said, confidence_section
 from levelseq.validate.report.embedding import embedding_json
 from levelseq.validate.report.heatmap import drift_section
 from levelseq.validate.report.methods import methods_paragraph
@@ -51,6 +52,7 @@ def render(verdict: Json, pictures: Pictures) -> str:
             history_section(verdict["gates"], pictures.history, verdict.get("charts", [])),
         ),
         **_compared(pictures),
+        **_confidence(verdict),
         "methods": ("Methods", _methods(methods_paragraph(verdict, pictures))),
         "provenance": ("Provenance", provenance_section(verdict, pictures.provenance)),
     }
@@ -81,6 +83,12 @@ def _drift(verdict: Json) -> dict[str, tuple[str, str]]:
     """The heat map; a run without a history has none."""
     found = verdict.get("drift")
     return {"batches": ("Drift", drift_section(found))} if found else {}
+
+
+def _confidence(verdict: Json) -> dict[str, tuple[str, str]]:
+    """How far the verdict's probability can be relied on; an earlier release has none."""
+    found = verdict.get("confidence")
+    return {"confidence": ("Confidence", confidence_section(found))} if found else {}
 
 
 def _compared(pictures: Pictures) -> dict[str, tuple[str, str]]:
@@ -116,6 +124,7 @@ def _said(verdict: Json) -> str:
         f'<h1 id="said">{escape(said.headline)}</h1></div>'
         f'<p class="model">{escape(said.meaning)}</p>'
         f"<p><strong>{escape(model.headline)}.</strong> {escape(model.meaning)}</p>"
+        + (confidence_said(verdict["confidence"]) if verdict.get("confidence") else "")
         + (f'<h2 class="sr">Reasons</h2><ul class="reasons">{reasons}</ul>' if reasons else "")
         + _SAID_END
     )

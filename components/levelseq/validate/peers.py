@@ -96,7 +96,7 @@ def measure(evidence: Evidence, seed: int) -> Peers:
     except BadInput as error:
         no_combat = f"ComBat cannot be fitted here: {error.message}."
     before, batch = embeddings[UNINTEGRATED], evidence.batch_C
-    kept_of = _keeping(evidence, seed)
+    kept_of = _keeping(evidence, before, seed)
     labelled = _labelled(evidence)
     variance = mixing.batch_variance(before, batch)
     shuffled = mixing.permuted(batch, None, seed)
@@ -118,13 +118,14 @@ def measure(evidence: Evidence, seed: int) -> Peers:
     return Peers(by_method, no_combat, labelled, allowed, allowed_before)
 
 
-def _keeping(evidence: Evidence, seed: int) -> Callable[[F32], conservation.Kept]:
+def _keeping(evidence: Evidence, before: F32, seed: int) -> Callable[[F32], conservation.Kept]:
     """What an embedding keeps of the neighbourhoods that two halves of the counts agree on."""
     one, other = (
-        conservation.Half(components(log_cp10k(counts, library)), library)
+        conservation.Unintegrated(components(log_cp10k(counts, library)), library)
         for counts, library in halves(evidence.counts_CG, evidence.library_C, seed)
     )
-    return conservation.Neighbourhoods((one, other), evidence.batch_C).kept_by
+    whole = conservation.Unintegrated(before, evidence.library_C)
+    return conservation.Neighbourhoods(whole, (one, other), evidence.batch_C).kept_by
 
 
 def _labelled(evidence: Evidence) -> NDArray[np.bool_] | None:

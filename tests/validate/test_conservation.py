@@ -6,7 +6,7 @@ from small_studies import draw, perfect
 from levelseq.validate import conservation
 from levelseq.validate.unintegrated import components, halves, log_cp10k
 
-LEAST = 0.85
+LEAST = 0.82
 
 
 def embedded(counts, library):
@@ -19,10 +19,11 @@ class Kept:
     def __init__(self, counts, batch):
         library = counts.sum(axis=1).astype(float)
         self.before = embedded(counts, library)
-        one, other = (
-            conservation.Half(embedded(*half), half[1]) for half in halves(counts, library, 0)
+        one, other, whole = (
+            conservation.Unintegrated(embedded(*each), each[1])
+            for each in (*halves(counts, library, 0), (counts, library))
         )
-        self.of = conservation.Neighbourhoods((one, other), batch).kept_by
+        self.of = conservation.Neighbourhoods(whole, (one, other), batch).kept_by
 
     def outcomes(self, after):
         return [g.outcome for g in conservation.kept_gates(self.of(after), LEAST)]

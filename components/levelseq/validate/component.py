@@ -24,7 +24,7 @@ def validate(
     model: Optional[dsl.Input[dsl.Model]] = None,
     champion: str = "",
     max_cells: int = 5000,
-    neighbours_kept: float = 0.85,
+    neighbours_kept: float = 0.82,
     bio_loss: float = 0.05,
     signature_correlation: float = 0.9,
     signature_slope: float = 0.2,

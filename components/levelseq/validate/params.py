@@ -16,7 +16,7 @@ class ValidateParams(StepParams):
         5000, ge=50, description="observations that embeddings are judged on, drawn from each batch"
     )
     neighbours_kept: float = Field(
-        0.85, ge=0, le=1, description="least share of neighbourhoods that levelling must keep"
+        0.82, ge=0, le=1, description="least share of neighbourhoods that levelling must keep"
     )
     bio_loss: float = Field(
         0.05, ge=0, le=1, description="most that the biology score may fall below unintegrated"

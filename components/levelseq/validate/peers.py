@@ -101,7 +101,7 @@ class Yardstick:
         self.before = components(self.log_CG)
         self.labelled = _labelled(evidence)
         self._evidence = evidence
-        self._kept_of = _keeping(evidence, seed)
+        self._kept_of = _keeping(evidence, self.before, seed)
         self._variance = mixing.batch_variance(self.before, evidence.batch_C)
         self._shuffled = mixing.permuted(evidence.batch_C, None, seed)
 
@@ -137,13 +137,14 @@ def measure(evidence: Evidence, seed: int) -> Peers:
     return Peers(by_method, no_combat, labelled, allowed, allowed_before)
 
 
-def _keeping(evidence: Evidence, seed: int) -> Callable[[F32], conservation.Kept]:
+def _keeping(evidence: Evidence, before: F32, seed: int) -> Callable[[F32], conservation.Kept]:
     """What an embedding keeps of the neighbourhoods that two halves of the counts agree on."""
     one, other = (
-        conservation.Half(components(log_cp10k(counts, library)), library)
+        conservation.Unintegrated(components(log_cp10k(counts, library)), library)
         for counts, library in halves(evidence.counts_CG, evidence.library_C, seed)
     )
-    return conservation.Neighbourhoods((one, other), evidence.batch_C).kept_by
+    whole = conservation.Unintegrated(before, evidence.library_C)
+    return conservation.Neighbourhoods(whole, (one, other), evidence.batch_C).kept_by
 
 
 def _labelled(evidence: Evidence) -> NDArray[np.bool_] | None:

@@ -193,6 +193,7 @@ def watch(
             workspace=workspace,
             name=name,
             job=dsl.PIPELINE_JOB_ID_PLACEHOLDER,
+            **{field: given[field] for field in STUDY},
         )
         schedule(found, SMALL, cached=False)
         new = given | {"deposits": found.outputs["deposits"], "run": ""}

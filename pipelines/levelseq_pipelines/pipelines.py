@@ -10,6 +10,7 @@ from levelseq.train.component import train
 from levelseq.train.component import train_distributed as launch
 from levelseq_pipelines.graph import MAPPING, STUDY, as_text, ended, gather, judge, values
 from levelseq_pipelines.scheduling import FIT, SMALL, Placement, placed, placement, schedule
+from levelseq_pipelines.shared_components import share_components
 
 __all__ = [
     "PIPELINES",
@@ -257,9 +258,11 @@ PIPELINES: dict[str, Any] = {
 
 def placed_pipeline(pipeline: str, chosen: Placement) -> Any:
     """One pipeline, traced for a placement."""
-    traced = PIPELINES[pipeline]
+    known = PIPELINES[pipeline]
     with placed(chosen):
-        return dsl.pipeline(name=traced.name)(traced.pipeline_func)
+        traced = dsl.pipeline(name=known.name)(known.pipeline_func)
+    share_components(traced.pipeline_spec, traced.platform_spec)
+    return traced
 
 
 def choices_of(pipeline: str, options: dict[str, Any]) -> str:

@@ -9,7 +9,15 @@ from levelseq.ingest.component import arrivals
 from levelseq.train.component import train
 from levelseq.train.component import train_distributed as launch
 from levelseq_pipelines.graph import MAPPING, STUDY, as_text, ended, gather, judge, values
-from levelseq_pipelines.scheduling import FIT, SMALL, Placement, placed, placement, schedule
+from levelseq_pipelines.scheduling import (
+    FIT,
+    LOCAL,
+    SMALL,
+    Placement,
+    placed,
+    placement,
+    schedule,
+)
 from levelseq_pipelines.shared_components import share_components
 
 __all__ = [
@@ -261,7 +269,9 @@ def placed_pipeline(pipeline: str, chosen: Placement) -> Any:
     known = PIPELINES[pipeline]
     with placed(chosen):
         traced = dsl.pipeline(name=known.name)(known.pipeline_func)
-    share_components(traced.pipeline_spec, traced.platform_spec)
+    # A laptop's runner keeps a task's outputs in a folder that is named after its component.
+    if chosen.cloud != LOCAL.cloud:
+        share_components(traced.pipeline_spec, traced.platform_spec)
     return traced
 
 

@@ -78,7 +78,7 @@ def test_every_cloud_gets_files_that_fit_into_an_object_of_kubernetes(name, clou
     assert len(json.dumps(version, separators=(",", ":"))) < 0.8 * ANNOTATION_LIMIT
 
 
-@pytest.mark.parametrize("cloud", ["local", "gke"])
+@pytest.mark.parametrize("cloud", ["gke", "aks"])
 def test_tasks_that_run_the_same_share_a_component_and_only_those(cloud):
     chosen = Placement(cloud=cloud, queue="levelseq")
     spec, platform = yaml.safe_load_all(compiled_yaml("watch", chosen))
@@ -107,6 +107,11 @@ def test_tasks_that_run_the_same_share_a_component_and_only_those(cloud):
     given = json_format.MessageToDict(plain.pipeline_spec)
     given_settings = json_format.MessageToDict(plain.platform_spec)
     assert sorted(ran(spec, platform)) == sorted(ran(given, given_settings))
+
+
+def test_on_a_laptop_every_task_has_a_component_and_so_a_folder_of_its_own(pipeline):
+    refs = [task["componentRef"]["name"] for _, task in tasks_of(pipeline)]
+    assert len(set(refs)) == len(refs)
 
 
 def ran(spec, platform):

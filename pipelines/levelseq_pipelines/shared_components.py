@@ -4,14 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from google.protobuf import json_format  # type: ignore[import-untyped]
-from kfp.pipeline_spec.pipeline_spec_pb2 import PipelineSpec, PlatformSpec
-
-from levelseq.cohort import canonical_json
+from kfp.pipeline_spec.pipeline_spec_pb2 import ComponentSpec, PipelineSpec, PlatformSpec
 
 __all__ = ["share_components"]
-
-Json = dict[str, Any]
 
 
 def share_components(pipeline: PipelineSpec, platform: PlatformSpec) -> None:
@@ -19,38 +14,40 @@ def share_components(pipeline: PipelineSpec, platform: PlatformSpec) -> None:
 
     An object of Kubernetes is limited in size, and a workflow holds the whole pipeline.
     """
-    spec, settings = json_format.MessageToDict(pipeline), json_format.MessageToDict(platform)
-    others = _repeated(spec, settings)
+    executors = _executors(pipeline, platform)
+    others = _repeated(pipeline, executors)
+    for group in [pipeline.root, *pipeline.components.values()]:
+        for task in group.dag.tasks.values() if group.HasField("dag") else ():
+            name = task.component_ref.name
+            task.component_ref.name = others.get(name, name)
     for name in others:
-        label = spec["components"].pop(name)["executorLabel"]
-        for executors in _executors(spec, settings):
-            executors.pop(label, None)
-    for group in [spec["root"], *spec["components"].values()]:
-        for task in group.get("dag", {}).get("tasks", {}).values():
-            task["componentRef"]["name"] = others.get(
-                task["componentRef"]["name"], task["componentRef"]["name"]
-            )
-    for message, content in ((pipeline, spec), (platform, settings)):
-        message.Clear()
-        json_format.ParseDict(content, message)
+        label = pipeline.components[name].executor_label
+        del pipeline.components[name]
+        for by_label in executors:
+            by_label.pop(label, None)
 
 
-def _repeated(spec: Json, settings: Json) -> dict[str, str]:
+def _repeated(pipeline: PipelineSpec, executors: list[Any]) -> dict[str, str]:
     """Component -> the first one, by name, that is the same but for its name."""
-    first: dict[bytes, str] = {}
+    first: dict[tuple[bytes, ...], str] = {}
     others = {}
-    for name, component in sorted(spec["components"].items()):
-        label = component.get("executorLabel")
+    for name, component in sorted(pipeline.components.items()):
+        label = component.executor_label
         if label:
-            content = [component | {"executorLabel": ""}]
-            content += [executors.get(label) for executors in _executors(spec, settings)]
-            kept = first.setdefault(canonical_json(content), name)
+            nameless = ComponentSpec()
+            nameless.CopyFrom(component)
+            nameless.executor_label = ""
+            found = [by_label[label] for by_label in executors if label in by_label]
+            content = tuple(
+                each.SerializeToString(deterministic=True) for each in (nameless, *found)
+            )
+            kept = first.setdefault(content, name)
             if kept != name:
                 others[name] = kept
     return others
 
 
-def _executors(spec: Json, settings: Json) -> list[Json]:
-    """Executors by label: the containers, and each platform's settings of them."""
-    platforms = settings.get("platforms", {}).values()
-    return [item["deploymentSpec"]["executors"] for item in (spec, *platforms)]
+def _executors(pipeline: PipelineSpec, platform: PlatformSpec) -> list[Any]:
+    """Label -> executor: the containers, and each platform's settings of them."""
+    containers = pipeline.deployment_spec.fields["executors"].struct_value.fields
+    return [containers, *(each.deployment_spec.executors for each in platform.platforms.values())]

@@ -80,8 +80,8 @@ def both_ways(told: dict[str, Any], folder: Path, shards: int, most: int) -> boo
 
 def row(name: str, cost: dict[str, float]) -> None:
     """One line of the table."""
-    figures = (cost["seconds"], cost["cpu_hours"] * 3600, cost["bytes_read"] / 1e9)
-    print(f"{name:>28s}  " + "  ".join(f"{figure:8.1f}" for figure in figures), flush=True)
+    seconds, cpu, read = cost["seconds"], cost["cpu_hours"] * 3600, cost["bytes_read"] / 1e9
+    print(f"{name:>28s}  {seconds:8.1f}  {cpu:8.1f}  {read:8.2f}", flush=True)
 
 
 def in_a_process(told: dict[str, Any]) -> dict[str, float]:

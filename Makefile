@@ -11,7 +11,7 @@ EXTRAS ?= validate
 WORKERS ?= -n auto --maxprocesses 4 --dist loadfile
 INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e
 
-BENCHES = ablation classical confidence controls default drift integration nested ordered passes qa \
+BENCHES = ablation classical confidence controls default drift fanout integration nested ordered passes qa \
 	real scale train truth
 
 .PHONY: run test test-slow test-containers test-manifests test-sinks azurite lint compile docs \

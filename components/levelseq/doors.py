@@ -88,17 +88,21 @@ def plan(
         return planned.fingerprint, named, planned.champion, parts, *sizes
 
 
-def arrivals(deposits: list[str], workspace: str, name: str, job: str) -> tuple[str, list[str]]:
+def arrivals(
+    deposits: list[str], workspace: str, name: str, job: str, **options: Any
+) -> tuple[str, list[str]]:
     """The `arrivals` door: which pipeline is to run, and over which deposits."""
     from levelseq.ingest.arrivals import arrived
+    from levelseq.ingest.params import IngestParams
     from levelseq.registry import remember_job, run_id
 
     asked = run_id({"deposits": deposits, "watch": name})
     with reporting(workspace, asked):
         remember_job(workspace, job, asked)
-        found = arrived(deposits, workspace, name)
+        found = arrived(deposits, workspace, name, IngestParams.checked(**options))
+        note = "" if found.n_new else f"nothing new among {found.n_listed} deposits"
+        remember_job(workspace, job, asked if found.n_new else "", note, found.told())
         if not found.n_new:
-            remember_job(workspace, job, "", f"nothing new among {found.n_seen} deposits")
             return "nothing", []
         known = champion_of(workspace, name)
         return "map_new_data" if known else "normalize_cohort", [found.sheet]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from levelseq.errors import BadAddress, LevelseqError, from_json
-from levelseq.registry import run_folder, run_of_job
+from levelseq.registry import aside_of_job, run_folder, run_of_job
 from levelseq.store import join, read_json
 from levelseq.verdict import summary_lines
 
@@ -39,14 +39,19 @@ def ending_of(workspace: str, run: str, job: str) -> Ending:
         run: its id; empty: the one that the Kubeflow job became.
         job: the Kubeflow job.
     """
-    note = ""
-    if not run:
-        run, note = run_of_job(workspace, job)
+    if run:
+        return _ending(workspace, run, [])
+    run, note = run_of_job(workspace, job)
+    aside = aside_of_job(workspace, job)
     if not run:
         said = note or "it ended before it had a plan; the first failed task's log says why"
-        return Ending("No run", [said])
+        return Ending("No run", [said, *aside])
+    return _ending(workspace, run, aside)
+
+
+def _ending(workspace: str, run: str, aside: list[str]) -> Ending:
     folder = run_folder(workspace, run)
-    place = [f"run: {run}", f"folder: {folder}"]
+    place = [f"run: {run}", f"folder: {folder}", *aside]
     error = _error(folder)
     verdict = _verdict(folder)
     if error and error.code != 3:

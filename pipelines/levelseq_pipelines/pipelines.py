@@ -9,7 +9,16 @@ from levelseq.ingest.component import arrivals
 from levelseq.train.component import train
 from levelseq.train.component import train_distributed as launch
 from levelseq_pipelines.graph import MAPPING, STUDY, as_text, ended, gather, judge, values
-from levelseq_pipelines.scheduling import FIT, SMALL, Placement, placed, placement, schedule
+from levelseq_pipelines.scheduling import (
+    FIT,
+    LOCAL,
+    SMALL,
+    Placement,
+    placed,
+    placement,
+    schedule,
+)
+from levelseq_pipelines.shared_components import share_components
 
 __all__ = [
     "PIPELINES",
@@ -193,6 +202,7 @@ def watch(
             workspace=workspace,
             name=name,
             job=dsl.PIPELINE_JOB_ID_PLACEHOLDER,
+            **{field: given[field] for field in STUDY},
         )
         schedule(found, SMALL, cached=False)
         new = given | {"deposits": found.outputs["deposits"], "run": ""}
@@ -256,9 +266,13 @@ PIPELINES: dict[str, Any] = {
 
 def placed_pipeline(pipeline: str, chosen: Placement) -> Any:
     """One pipeline, traced for a placement."""
-    traced = PIPELINES[pipeline]
+    known = PIPELINES[pipeline]
     with placed(chosen):
-        return dsl.pipeline(name=traced.name)(traced.pipeline_func)
+        traced = dsl.pipeline(name=known.name)(known.pipeline_func)
+    # A laptop's runner keeps a task's outputs in a folder that is named after its component.
+    if chosen.cloud != LOCAL.cloud:
+        share_components(traced.pipeline_spec, traced.platform_spec)
+    return traced
 
 
 def choices_of(pipeline: str, options: dict[str, Any]) -> str:

@@ -16,7 +16,7 @@ from typing import Any
 import yaml
 
 from levelseq.errors import BadAddress, BadOption, LevelseqError
-from levelseq_pipelines.services.kubeflow import said
+from levelseq_pipelines.services.api_server import connected, said
 
 __all__ = ["main", "upload"]
 
@@ -77,18 +77,13 @@ def main(argv: list[str]) -> int:
         if not args.host:
             raise BadOption("names no API server", where="--host", do="set it or KFP_HOST")
         with said(args.host):
-            for name in upload(args.folder, args.version, _client(args.host)):
+            client = connected(args.host, existing_token=os.environ.get("KFP_TOKEN"))
+            for name in upload(args.folder, args.version, client):
                 print(f"{name} {args.version}")
     except LevelseqError as error:
         print(f"levelseq: {error}", file=sys.stderr)
         return error.code
     return 0
-
-
-def _client(host: str) -> Any:
-    import kfp
-
-    return kfp.Client(host=host, existing_token=os.environ.get("KFP_TOKEN"))
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import yaml
 from google.protobuf import json_format
-from kfp import components
+from kfp import components, dsl
 from kfp.kubernetes.kubernetes_executor_config_pb2 import KubernetesExecutorConfig
 from kfp.pipeline_spec.pipeline_spec_pb2 import PipelineSpec, PlatformSpec
 
@@ -14,10 +14,12 @@ from levelseq.doors import IMAGE
 from levelseq_pipelines.clouds import CLOUDS
 from levelseq_pipelines.compile import MANIFESTS, compiled_yaml, manifest_yaml, without_comments
 from levelseq_pipelines.pipelines import PIPELINES
-from levelseq_pipelines.scheduling import Placement
+from levelseq_pipelines.scheduling import Placement, placed
 
 COMPILED = Path(__file__).parents[2] / "pipelines" / "compiled"
-WORKFLOW_LIMIT = 256 * 1024
+FILE_LIMIT = 250_000
+ANNOTATION_LIMIT = 256 * 1024
+LONG_IMAGE = "europe-west4-docker.pkg.dev/a-project/a-repository/levelseq@sha256:" + 64 * "a"
 CONTROL_FLOW = ("comp-condition", "comp-exit-handler", "comp-for-loop")
 
 
@@ -65,20 +67,74 @@ def test_the_shipped_yaml_parses_as_a_pipeline_and_its_kubernetes_settings(shipp
 
 @pytest.mark.parametrize("cloud", CLOUDS)
 @pytest.mark.parametrize("name", PIPELINES)
-def test_every_cloud_gets_a_pipeline_that_fits_into_a_workflow(name, cloud):
+def test_every_cloud_gets_files_that_fit_into_an_object_of_kubernetes(name, cloud):
+    chosen = Placement(cloud=cloud, queue="levelseq", image=LONG_IMAGE, gpu_image=LONG_IMAGE)
+    text, manifest = compiled_yaml(name, chosen), manifest_yaml(name, chosen)
+    assert len(text) < FILE_LIMIT
+    assert len(manifest) < FILE_LIMIT
+    parses(*yaml.safe_load_all(text))
+    # `kubectl apply` keeps the object, compact, in an annotation of itself.
+    _, version = yaml.safe_load_all(manifest)
+    assert len(json.dumps(version, separators=(",", ":"))) < 0.8 * ANNOTATION_LIMIT
+
+
+@pytest.mark.parametrize("cloud", ["gke", "aks"])
+def test_tasks_that_run_the_same_share_a_component_and_only_those(cloud):
     chosen = Placement(cloud=cloud, queue="levelseq")
-    text = compiled_yaml(name, chosen)
-    assert len(text) < WORKFLOW_LIMIT
-    documents = list(yaml.safe_load_all(text))
-    parses(*documents)
-    # Stored compact, in one object with the version's metadata.
-    assert len(json.dumps(documents, separators=(",", ":"))) < 0.8 * WORKFLOW_LIMIT
+    spec, platform = yaml.safe_load_all(compiled_yaml("watch", chosen))
+    executors = spec["deploymentSpec"]["executors"]
+    settings = platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
+    leaves = {n: c for n, c in spec["components"].items() if "executorLabel" in c}
+    alike = [
+        json.dumps(
+            [
+                c | {"executorLabel": ""},
+                executors[c["executorLabel"]],
+                settings[c["executorLabel"]],
+            ],
+            sort_keys=True,
+        )
+        for c in leaves.values()
+    ]
+    assert len(set(alike)) == len(alike)
+    assert {c["executorLabel"] for c in leaves.values()} == executors.keys()
+    tasks = tasks_of(spec)
+    assert {task["componentRef"]["name"] for _, task in tasks} == leaves.keys()
+    assert len(tasks) > len(leaves)
+    # A task goes where kfp alone would have sent it: same image, size, settings and inputs.
+    with placed(chosen):
+        plain = dsl.pipeline(name=PIPELINES["watch"].name)(PIPELINES["watch"].pipeline_func)
+    given = json_format.MessageToDict(plain.pipeline_spec)
+    given_settings = json_format.MessageToDict(plain.platform_spec)
+    assert sorted(ran(spec, platform)) == sorted(ran(given, given_settings))
+
+
+def test_on_a_laptop_every_task_has_a_component_and_so_a_folder_of_its_own(pipeline):
+    refs = [task["componentRef"]["name"] for _, task in tasks_of(pipeline)]
+    assert len(set(refs)) == len(refs)
+
+
+def ran(spec, platform):
+    """What each task runs, beside its name and its place, as text."""
+    settings = platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
+    found = []
+    for name, task in tasks_of(spec):
+        component = spec["components"][task["componentRef"]["name"]]
+        label = component["executorLabel"]
+        work = [
+            name,
+            {key: value for key, value in task.items() if key != "componentRef"},
+            {key: value for key, value in component.items() if key != "executorLabel"},
+            spec["deploymentSpec"]["executors"][label],
+            settings[label],
+        ]
+        found.append(json.dumps(work, sort_keys=True))
+    return found
 
 
 def test_the_shipped_manifests_are_current_and_hold_the_same_pipeline(shipped):
     text = (COMPILED / MANIFESTS / shipped.name).read_text()
     assert text == manifest_yaml(shipped.stem), "run `make compile`"
-    assert len(text) < WORKFLOW_LIMIT
     pipeline, version = yaml.safe_load_all(text)
     for item, kind in ((pipeline, "Pipeline"), (version, "PipelineVersion")):
         assert (item["apiVersion"], item["kind"]) == ("pipelines.kubeflow.org/v2beta1", kind)

@@ -147,6 +147,35 @@ def test_values_and_a_mapping_written_in_parts_are_the_same(small_study, small_s
         assert before < set(contents(str(folder)))
 
 
+def test_what_parts_have_left_whole_is_neither_fitted_nor_read_again(
+    small_study, small_shards, tmp_path, monkeypatch
+):
+    home = str(tmp_path / "home")
+    cohort = ingest(plan(IngestParams(**COLUMNS), [small_study], home), home)
+    params = NormalizeParams(method="combat")
+    values = normalize(params, cohort, home)
+    chosen = TrainParams(model_class="vae", steps=20, n_latent=4, n_hidden=16)
+    model = train(chosen, cohort, values, home)
+    # Of another cohort, which a mapping asks whether the model knows its kinds.
+    some = ingest(plan(IngestParams(**COLUMNS, keep=["cell_type!=t9"]), [small_study], home), home)
+    interval = NormalizeParams(most_unsupported=1.0)
+    works = {
+        "values": lambda w, **part: normalize(params, cohort, w, **part),
+        "map": lambda w, **part: map_cohort(interval, some, model, w, **part),
+    }
+
+    def refuse(*_):
+        raise AssertionError("counts are read again")
+
+    for name, work in works.items():
+        apart = str(tmp_path / f"{name}-parts")
+        in_parts(lambda part: work(apart, part=part), 3)  # noqa: B023
+        with monkeypatch.context() as patch:
+            patch.setattr(shards.ShardReader, "__getitem__", refuse)
+            found = work(apart)
+        assert contents(found) == contents(work(str(tmp_path / f"{name}-whole")))
+
+
 def test_a_shard_that_is_there_is_not_written_again(
     small_study, small_shards, tmp_path, monkeypatch
 ):

@@ -179,6 +179,15 @@ def test_no_service_is_told_of_a_donor(service, rule, capsys):
     assert "D7" not in said.err + said.out
 
 
+def test_a_token_that_kubeflow_does_not_know_is_one_line(levelseq, kubeflow):
+    kubeflow.answers["healthz"] = (401, {"error": "no"})
+    done = levelseq("submit", "--host", kubeflow.url, *STUDY)
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert line.startswith(f"levelseq: {kubeflow.url}: the API server refuses the request: 401 ")
+    assert "KF_PIPELINES_SA_TOKEN_PATH" in line
+
+
 @pytest.mark.parametrize(("status", "code"), [(400, 2), (403, 2), (429, 75), (500, 75), (503, 75)])
 def test_kubeflows_refusals_are_told_apart(kubeflow, capsys, status, code):
     kubeflow.answers["runs"] = (status, {})

@@ -80,6 +80,18 @@ def test_a_run_that_nobody_named_is_found_by_its_job(left_behind):
     assert ending_of(workspace, "", "job-9").title == "No run"
 
 
+def test_what_was_set_aside_before_a_run_is_named_whatever_became_of_it(left_behind):
+    workspace = left_behind(verdict=VERDICT)
+    line = "set aside: s3://b/x.csv: is empty (leave it out)"
+    remember_job(workspace, "job-7", "asked", aside=[line])
+    remember_job(workspace, "job-7", "r1")
+    ending = ending_of(workspace, "", "job-7")
+    assert (ending.title, ending.error) == ("The verdict releases the data", "")
+    assert line in ending.lines
+    remember_job(workspace, "job-8", "", "nothing new among 3 deposits", [line])
+    assert ending_of(workspace, "", "job-8").lines == ["nothing new among 3 deposits", line]
+
+
 def test_the_door_ends_with_the_errors_line_and_writes_markdown(left_behind, tmp_path, capsys):
     workspace = left_behind(error=BadDeposit("is empty", where="x.csv").as_json())
     summary = dsl.Markdown(uri=str(tmp_path / "out" / "summary.md"))

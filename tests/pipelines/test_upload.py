@@ -1,8 +1,9 @@
 """What CI does on a release: versions at an API server; here one on the loopback."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
-from types import SimpleNamespace
 from urllib.parse import parse_qs, urlparse
 
 import pytest
@@ -10,6 +11,7 @@ import yaml
 from loopback import Answering, serving
 
 from levelseq_pipelines.pipelines import PIPELINES
+from levelseq_pipelines.services import api_server
 from levelseq_pipelines.upload import main
 
 ROOT = Path(__file__).parents[2]
@@ -53,19 +55,31 @@ class ApiServer(Answering):
         self.answer({"pipeline_id": name, "display_name": name})
 
     def answer(self, content):
-        self.answer_json(self.server.status, content)
+        self.answer_json(200, content)
 
 
 @pytest.fixture
-def api_server():
-    with serving(ApiServer, versions={}, tokens=set(), status=200) as server:
+def served():
+    with serving(ApiServer, versions={}, tokens=set()) as server:
         yield server
 
 
-def test_each_release_is_a_version_and_a_second_upload_changes_nothing(
-    api_server, monkeypatch, capsys
-):
-    monkeypatch.setenv("KFP_HOST", api_server.url)
+class Same(Answering):
+    """The same status for every request."""
+
+    def do_GET(self):
+        self.server.asked += 1
+        self.answer_json(self.server.status, {"error": "no"})
+
+
+@pytest.fixture
+def same():
+    with serving(Same, status=200, asked=0) as server:
+        yield server
+
+
+def test_each_release_is_a_version_and_a_second_upload_changes_nothing(served, monkeypatch, capsys):
+    monkeypatch.setenv("KFP_HOST", served.url)
     monkeypatch.setenv("KFP_TOKEN", "of-ci")
     names = {pipeline.name for pipeline in PIPELINES.values()}
     for version in ("v1", "v2"):
@@ -74,34 +88,37 @@ def test_each_release_is_a_version_and_a_second_upload_changes_nothing(
         assert {line for line in said if line.endswith(version)} == {
             f"{name} {version}" for name in names
         }
-    kept = json.dumps(api_server.versions)
+    kept = json.dumps(served.versions)
     assert main([str(COMPILED), "--version", "v2"]) == 0
-    assert json.dumps(api_server.versions) == kept
-    assert api_server.versions.keys() == names
-    assert {tuple(v) for v in api_server.versions.values()} == {("v1", "v2")}
-    assert api_server.tokens == {"Bearer of-ci"}
+    assert json.dumps(served.versions) == kept
+    assert served.versions.keys() == names
+    assert {tuple(v) for v in served.versions.values()} == {("v1", "v2")}
+    assert served.tokens == {"Bearer of-ci"}
 
 
 @pytest.mark.parametrize(("status", "code"), [(401, 2), (403, 2), (429, 75), (503, 75)])
-def test_what_the_server_refuses_is_one_line(api_server, capsys, monkeypatch, status, code):
-    # kfp asks for the server's health five times, with five seconds between.
-    monkeypatch.setattr(
-        "kfp.Client.get_kfp_healthz", lambda self: SimpleNamespace(multi_user=False)
-    )
-    api_server.status = status
-    host = api_server.url
+def test_what_the_server_refuses_is_one_line(same, capsys, caplog, monkeypatch, status, code):
+    monkeypatch.setattr(api_server, "_SECONDS_BETWEEN", 0.0)
+    same.status = status
+    host = same.url
     assert main([str(COMPILED), "--version", "v1", "--host", host]) == code
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith(f"levelseq: {host}: the API server ")
+    assert str(status) in line
+    assert not caplog.records
+    # What a retry may mend is asked for again, a refusal is an answer.
+    assert same.asked == (1 if code == 2 else 5)
 
 
-def test_a_server_that_is_never_well_is_worth_another_try(capsys, monkeypatch):
-    def never(self):
-        raise TimeoutError("Failed getting healthz endpoint after 5 attempts.")
-
-    monkeypatch.setattr("kfp.Client.get_kfp_healthz", never)
-    assert main([str(COMPILED), "--version", "v1", "--host", "http://127.0.0.1:9"]) == 75
-    assert len(capsys.readouterr().err.splitlines()) == 1
+def test_a_shell_sees_no_traceback_where_a_token_is_not_known(same):
+    same.status = 401
+    told = [str(COMPILED), "--version", "v1", "--host", same.url]
+    done = subprocess.run(
+        [sys.executable, "-m", "levelseq_pipelines.upload", *told], capture_output=True, text=True
+    )
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert "the API server refuses the request: 401 Unauthorized (give a token" in line
 
 
 def test_a_folder_without_pipelines_is_one_line(tmp_path, monkeypatch, capsys):

@@ -110,6 +110,24 @@ def test_the_shipped_pipeline_leaves_at_once_when_nothing_is_new(sheet, runner, 
     assert "nothing new among 4 deposits" in summary.read_text()
 
 
+def test_the_shipped_pipeline_ends_well_and_names_a_deposit_that_it_set_aside(
+    sheet, runner, tmp_path
+):
+    workspace = str(tmp_path / "w")
+    judge(workspace, sheet)
+    bad = sheet.parent / "fractions.csv"
+    bad.write_text("gene,c1,c2\nENSG01,0.5,1\n")
+    header, first, *_ = sheet.read_text().splitlines()
+    row = dict(zip(header.split(","), first.split(",")))
+    row |= {"address": bad.name, "metadata": "", "cell_type": "t"}
+    longer = sheet.parent / "longer.csv"
+    longer.write_text(f"{sheet.read_text()}{','.join(row[name] for name in header.split(','))}\n")
+    assert watch(tmp_path, longer, workspace) == {"arrivals", "summarize"}
+    (summary,) = tmp_path.glob("kfp-root/*/summarize/summary")
+    (aside,) = [line for line in summary.read_text().splitlines() if "set aside" in line]
+    assert "fractions.csv" in aside
+
+
 @pytest.mark.slow
 def test_the_shipped_pipeline_fits_the_first_deposits_and_then_is_idle(sheet, runner, tmp_path):
     workspace = str(tmp_path / "w")

@@ -110,7 +110,12 @@ class _Handler(BaseHTTPRequestHandler):
     def listing(self, bucket: str, query: dict[str, str]) -> None:
         prefix, start = query.get("prefix", ""), int(query.get("pageToken", 0))
         names = sorted(n for n in self.server.objects[bucket] if n.startswith(prefix))
-        page: dict[str, Any] = {"items": [{"name": n} for n in names[start : start + PAGE]]}
+        held = self.server.objects[bucket]
+        items = [
+            {"name": name, "generation": str(held[name].generation)}
+            for name in names[start : start + PAGE]
+        ]
+        page: dict[str, Any] = {"items": items}
         if start + PAGE < len(names):
             page["nextPageToken"] = str(start + PAGE)
         self.answer(200, page)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import time
 import uuid
 from collections.abc import Callable
 from pathlib import Path
@@ -112,6 +114,31 @@ def test_list_is_sorted_and_below_a_folder(store: Store) -> None:
     assert store.list() == ["a/1", "b/1/x", "b/2", "bb/1"]
     assert store.list("b") == ["b/1/x", "b/2"]
     assert store.list("c") == []
+
+
+def test_a_stamp_changes_with_what_is_written_and_a_listing_tells_the_same(store: Store) -> None:
+    store.put("a/1", b"first")
+    store.put("a/2", b"other")
+    before = store.stamps("a")
+    assert list(before) == ["a/1", "a/2"]
+    assert {path: store.stamp(path) for path in before} == before
+    store.put("a/1", b"secnd")
+    after = store.stamps()
+    assert after["a/1"].version != before["a/1"].version
+    assert after["a/2"] == before["a/2"]
+    assert store.stamp("a/3") is None
+    assert store.stamp("a") is None
+    assert store.stamps("b") == {}
+
+
+def test_a_file_is_settled_when_the_clock_has_ticked(tmp_path: Path) -> None:
+    store = open_store(str(tmp_path))
+    store.put("x", b"1")
+    assert store.stamps()["x"].settled is False
+    an_hour_ago = time.time() - 3600
+    os.utime(tmp_path / "x", (an_hour_ago, an_hour_ago))
+    assert store.stamps()["x"].settled is True
+    assert store.stamp("x") == store.stamps()["x"]
 
 
 def test_list_goes_on_behind_the_first_page(store: Store) -> None:

@@ -14,7 +14,7 @@ from levelseq.ingest import plan, step
 from levelseq.ingest.arrivals import arrived
 from levelseq.ingest.params import IngestParams
 from levelseq.registry import Baselines, Registry, as_markdown, change_record, describe
-from levelseq.store import join, open_store, read_json
+from levelseq.store import join, open_store, read_bytes, read_json
 from levelseq.withdraw.withdrawal import withdraw
 
 GONE, STAYS, OTHER = DONORS
@@ -150,11 +150,26 @@ def test_sheets_of_arrived_deposits_of_the_donor_are_listed(study) -> None:
     arrived([study.sheet("lib2")], study.workspace, "other")
     content = read_json(withdraw([GONE], study.workspace, "study"))
     store = open_store(join(study.workspace, "watch"))
-    of_lib1 = [path for path in store.list() if b"lib1.csv" in store.get(path)]
-    (with_id,) = store.list("other")
+    sheets = [path for path in store.list() if path.endswith(".csv")]
+    of_lib1 = [path for path in sheets if b"lib1.csv" in store.get(path)]
+    (with_id,) = [path for path in sheets if path.startswith("other/")]
     assert content["derived"]["watch"] == sorted([*of_lib1, with_id])
     assert len(of_lib1) == 1
-    assert len(store.list()) == 3
+    assert len(sheets) == 3
+    # What the looks remember says nothing of a person.
+    rest = [store.get(path) for path in store.list() if path not in sheets]
+    assert rest
+    assert not any(donor.encode() in content for donor in DONORS for content in rest)
+
+
+def test_a_deposit_of_which_nothing_is_left_has_not_arrived(study) -> None:
+    study.ingest("lib3")
+    sheet = [study.sheet("lib1", "lib3")]
+    assert arrived(sheet, study.workspace, "study").n_new == 2
+    withdraw([GONE], study.workspace, "study")
+    found = arrived(sheet, study.workspace, "study")
+    assert (found.n_new, found.n_seen, found.aside) == (1, 1, ())
+    assert b"lib3" not in read_bytes(found.sheet)
 
 
 def test_a_second_donor_adds_to_the_first(study) -> None:

@@ -104,8 +104,18 @@ def arrivals(
     workspace: str,
     name: str,
     job: str = "",
+    batch: str = "",
+    label: str = "",
+    condition: str = "",
+    donor: str = "",
+    tissue: str = "",
+    assay: str = "",
+    date: str = "",
+    control: str = "",
+    keep: list = [],
+    genes: str = "",
 ) -> NamedTuple("Arrived", [("pipeline", str), ("deposits", list)]):
-    """Find the deposits that no run of this study has judged yet.
+    """Find the deposits that no run of this study has judged yet, and that ingest will take.
 
     Args:
         deposits: a sheet with a column `address`, addresses of deposits, or a folder of them.

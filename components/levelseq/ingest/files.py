@@ -16,7 +16,7 @@ from levelseq.ingest.readers.tenx_h5 import is_tenx
 from levelseq.ingest.readers.tenx_mtx import PARTS
 from levelseq.store import open_store, parent
 
-__all__ = ["Located", "deposit_format", "deposit_sha256", "file_sha256", "locate"]
+__all__ = ["Located", "deposit_format", "deposit_sha256", "file_sha256", "is_one_file", "locate"]
 
 _TEXT = re.compile(r"\.(csv|tsv|txt)(\.gz)?$", re.I)
 _HDF5 = re.compile(r"\.(h5ad|h5|hdf5)$", re.I)
@@ -41,6 +41,11 @@ class Located:
             }
 
 
+def is_one_file(address: str) -> bool:
+    """Whether an address is that of a file by its extension, and not of a 10x folder."""
+    return bool(_TEXT.search(address) or _HDF5.search(address))
+
+
 def locate(address: str) -> Located:
     """The objects behind a deposit's address.
 
@@ -49,7 +54,7 @@ def locate(address: str) -> Located:
         BadDeposit: the format cannot be told.
     """
     folder, name = parent(address)
-    if _TEXT.search(name) or _HDF5.search(name):
+    if is_one_file(name):
         if not open_store(folder).exists(name):
             raise BadAddress("there is nothing at this address", where=address, do="check it")
         return Located(folder, {"file": name})

@@ -25,6 +25,7 @@ __all__ = [
     "PLAN_SCHEMA",
     "PlannedDeposit",
     "fingerprint",
+    "plan_deposit",
     "plan_deposits",
     "run",
     "sha256_of",
@@ -96,7 +97,7 @@ def plan_deposits(params: IngestParams, deposits: list[str], workspace: str = ""
     """
     if params.genes:
         params = params.model_copy(update={"genes": absolute(params.genes)})
-    inspected = [_inspect(row, params) for row in list_deposits(deposits)]
+    inspected = [plan_deposit(row, params) for row in list_deposits(deposits)]
     planned = sorted((deposit for deposit, _ in inspected), key=lambda d: (d.name, d.sha256))
     _refuse_copies(planned)
     n_obs = {deposit.name: n for deposit, n in inspected}
@@ -194,8 +195,12 @@ def sha256_of(address: str) -> str:
         return file_sha256(path)
 
 
-def _inspect(listed: Listed, params: IngestParams) -> tuple[PlannedDeposit, int]:
-    """One deposit, and how many observations it will have."""
+def plan_deposit(listed: Listed, params: IngestParams) -> tuple[PlannedDeposit, int]:
+    """One deposit, and how many observations it will have.
+
+    Raises:
+        BadInput: it is not there, cannot be read, or lacks a column that the params name.
+    """
     located = locate(listed.address)
     with located.local() as files:
         form = deposit_format(files, listed.address)

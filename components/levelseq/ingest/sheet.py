@@ -13,7 +13,7 @@ from levelseq.ingest.readers.csv import split_fields
 from levelseq.ingest.tables import read_table
 from levelseq.store import absolute, join, open_store, parent
 
-__all__ = ["Listed", "deposit_name", "list_deposits"]
+__all__ = ["Listed", "deposit_name", "list_deposits", "named_deposits"]
 
 _SHEET = re.compile(r"\.(csv|tsv|txt)(\.gz)?$", re.I)
 _EXTENSIONS = re.compile(r"(\.(csv|tsv|txt|h5ad|h5|hdf5|mtx))?(\.gz)?$", re.I)
@@ -56,12 +56,21 @@ def list_deposits(deposits: list[str]) -> list[Listed]:
         raise BadOption("no deposits given", where="--deposits", do="give a sheet or addresses")
     sheets = [address for address in deposits if _is_sheet(address)]
     if not sheets:
-        return _named([Listed(absolute(address), "", {}) for address in deposits], "--deposits")
+        return named_deposits(deposits)
     if len(deposits) > 1:
         raise BadOption(
             "a sheet stands among other deposits", where=sheets[0], do="list them in the sheet"
         )
     return _named(_rows(absolute(sheets[0])), sheets[0])
+
+
+def named_deposits(addresses: list[str]) -> list[Listed]:
+    """Deposits at addresses of which none is a sheet's; nothing is read.
+
+    Raises:
+        BadDeposit: an address is there twice.
+    """
+    return _named([Listed(absolute(address), "", {}) for address in addresses], "--deposits")
 
 
 def _is_sheet(address: str) -> bool:

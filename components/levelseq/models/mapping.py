@@ -70,10 +70,13 @@ def map_cohort(
     reference = loaded.tree.find_leaf(params.reference_batch or read_metrics(model)["largest_leaf"])
     measured = loaded.space.measured_in(opened)[1]
     _name_missing_genes(measured)
-    # The model's own cohort is like itself, and what it was adapted to was mapped before.
-    if opened.fingerprint != trained["cohort"]:
+    own = [number for number in range(len(opened.reader)) if part.has(number)]
+    entries = {number: found_shard(store, number) for number in own}
+    # The model's own cohort is like itself, what it was adapted to was mapped before, and whoever
+    # wrote the shards that are there has asked.
+    if opened.fingerprint != trained["cohort"] and not all(entries.values()):
         refuse_unsupported(loaded, opened, params.most_unsupported)
-    shards = _mapped(loaded, opened, reference, measured, store, params.interval, part)
+    shards = _mapped(loaded, opened, reference, measured, store, params.interval, entries)
     if not part.whole:
         stage("normalize", f"part {part} mapped", shards=len(shards))
         return folder
@@ -120,11 +123,9 @@ def _mapped(
     measured: Any,
     store: Store,
     interval: bool,
-    part: Part,
+    entries: dict[int, dict[str, Any] | None],
 ) -> list[dict[str, Any]]:
-    """Write the part's shards that are not there yet; the entries of all of them."""
-    own = [number for number in range(len(cohort.reader)) if part.has(number)]
-    entries = {number: found_shard(store, number) for number in own}
+    """Write the shards that have no entry yet; the entries of all of them."""
     absent = [number for number, entry in entries.items() if entry is None]
     levelled = model.levelled(cohort, reference, absent, interval=interval) if absent else ()
     for number, shard in zip(absent, levelled):

@@ -19,7 +19,6 @@ from levelseq.cohort import (
     Part,
     content_key,
     kept_shard,
-    manifest_json,
     open_cohort,
 )
 from levelseq.errors import BadOption
@@ -31,7 +30,8 @@ from levelseq.normalize.methods import CATALOGUE, resolved
 from levelseq.normalize.output_genes import output_mask, read_gene_list
 from levelseq.normalize.params import MethodParams, NormalizeParams
 from levelseq.normalize.state import ClassicalState, read_state, refuse_choices
-from levelseq.normalize.values import BY_GENE_LIST, UNITS
+from levelseq.normalize.values import BY_GENE_LIST
+from levelseq.normalize.written import finish, left_by_parts, unit_of
 from levelseq.progress import notice, stage
 from levelseq.store import Store, join, open_store
 
@@ -97,9 +97,13 @@ def run(
     key = content_key(content)
     folder = join(workspace, "normalized", key)
     store = open_store(folder)
-    if not store.exists(Normalized.NAME):
+    if store.exists(Normalized.NAME):
+        return folder
+    genes = _genes_written(earlier) if earlier else params.output_genes
+    if part.whole and (left := left_by_parts(store, counts.cohort)):
+        finish(*left, counts.cohort, store, key, genes)
+    else:
         with _chain(params, counts, listed, earlier) as chain:
-            genes = _genes_written(earlier) if earlier else params.output_genes
             _write(chain, counts, store, key, genes, part)
     return folder
 
@@ -159,38 +163,18 @@ def _genes_written(fit: ClassicalState) -> str:
 def _write(
     chain: Chain, counts: CohortCounts, store: Store, key: str, genes: str, part: Part
 ) -> None:
-    """Write shards, state and at last the manifest."""
+    """Write shards, state and at last, if nothing is left to others, the manifest."""
     shards = list(_shards(chain, counts, store, part))
-    if not part.whole:
-        stage("normalize", f"part {part} written", shards=len(shards))
-        return
-    for line in chain.notices:
-        notice("normalize", line)
+    if part.number == 0:
+        for line in chain.notices:
+            notice("normalize", line)
+    # The file that is read first is put last.
     for name, content in chain.state.files().items():
         store.put(name, content)
-    method = CATALOGUE[chain.state.method]
-    manifest = {
-        "schema": Normalized.SCHEMA,
-        "key": key,
-        "cohort": counts.cohort.address,
-        "method": method.name,
-        "model": None,
-        "reference_batch": getattr(chain.state.levelling, "reference_batch", "") or None,
-        "genes": genes,
-        "unit": _unit(chain),
-        "shards": shards,
-    }
-    store.put_if_absent(Normalized.NAME, manifest_json(manifest))
-    stage(
-        "normalize",
-        f"values by {method.name}",
-        observations=len(counts.obs),
-        genes=len(chain.output),
-    )
-
-
-def _unit(chain: Chain) -> str:
-    return CATALOGUE[chain.state.method].unit or UNITS[chain.state.kind]
+    if part.whole:
+        finish(chain.state, shards, counts.cohort, store, key, genes)
+    else:
+        stage("normalize", f"part {part} written", shards=len(shards))
 
 
 def _shards(
@@ -224,7 +208,7 @@ def _shard(
 def _values(chain: Chain, x_SG: Any, here: slice) -> tuple[Any, dict[str, Any]]:
     """A shard's values and layers, block by block where they are dense."""
     # Single precision is enough but for counts, which stay whole.
-    dtype = np.float64 if _unit(chain) == "counts" else np.float32
+    dtype = np.float64 if unit_of(chain.state) == "counts" else np.float32
     n, n_genes = here.stop - here.start, len(chain.output)
     step = max(1, _BLOCK_ELEMENTS // max(1, x_SG.shape[1]))
     sparse: list[Any] = []

@@ -8,7 +8,7 @@ from levelseq.cohort.keys import content_key, manifest_json
 from levelseq.errors import BadAddress
 from levelseq.store import join, open_store, read_json
 
-__all__ = ["remember_job", "run_folder", "run_id", "run_of_job"]
+__all__ = ["aside_of_job", "remember_job", "run_folder", "run_id", "run_of_job"]
 
 
 def run_id(content: dict[str, Any]) -> str:
@@ -21,17 +21,33 @@ def run_folder(workspace: str, run: str) -> str:
     return join(workspace, "runs", run)
 
 
-def remember_job(workspace: str, job: str, run: str, note: str = "") -> None:
-    """Write which run a Kubeflow job became, or why none: its exit handler is told the job only."""
+def remember_job(
+    workspace: str, job: str, run: str, note: str = "", aside: list[str] | None = None
+) -> None:
+    """Write which run a Kubeflow job became, or why none: its exit handler is told the job only.
+
+    Args:
+        aside: what was set aside before the run, a line each; what was written of it stays.
+    """
     if job:
-        content = {"schema": "levelseq.job/1", "run": run, "note": note}
+        kept = aside_of_job(workspace, job) if aside is None else aside
+        content = {"schema": "levelseq.job/1", "run": run, "note": note, "aside": kept}
         open_store(join(workspace, "jobs")).put(f"{job}.json", manifest_json(content))
 
 
 def run_of_job(workspace: str, job: str) -> tuple[str, str]:
     """The run that a job became and a note; empty when it came to neither."""
+    content = _job(workspace, job)
+    return str(content.get("run", "")), str(content.get("note", ""))
+
+
+def aside_of_job(workspace: str, job: str) -> list[str]:
+    """What was set aside before a job's run, a line each."""
+    return list(_job(workspace, job).get("aside", []))
+
+
+def _job(workspace: str, job: str) -> dict[str, Any]:
     try:
-        content = read_json(join(workspace, "jobs", f"{job}.json"))
+        return read_json(join(workspace, "jobs", f"{job}.json"))
     except BadAddress:
-        return "", ""
-    return str(content["run"]), str(content["note"])
+        return {}

@@ -9,10 +9,11 @@ from levelseq.store.address import (
     read_json,
     split_scheme,
 )
-from levelseq.store.backend import Versioned
+from levelseq.store.backend import Stamp, Versioned
 from levelseq.store.objects import Store
 
 __all__ = [
+    "Stamp",
     "Store",
     "Versioned",
     "absolute",

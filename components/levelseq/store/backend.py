@@ -9,7 +9,7 @@ from typing import NamedTuple, Protocol
 
 from zarr.abc.store import Store as ZarrStore
 
-__all__ = ["Backend", "Failures", "Versioned"]
+__all__ = ["Backend", "Failures", "Stamp", "Versioned"]
 
 
 class Versioned(NamedTuple):
@@ -17,6 +17,18 @@ class Versioned(NamedTuple):
 
     content: bytes
     version: str
+
+
+class Stamp(NamedTuple):
+    """What a store says of an object's content without giving it.
+
+    Attributes:
+        version: another one whenever the object has been written anew.
+        settled: whether the next write is sure to be told apart from the last one.
+    """
+
+    version: str
+    settled: bool = True
 
 
 @dataclass(frozen=True)
@@ -57,6 +69,12 @@ class Backend(Protocol):
 
     def list(self, prefix: str) -> list[str]:
         """Paths of all objects below a folder, in any order."""
+
+    def stamp(self, path: str) -> Stamp:
+        """The stamp of one object."""
+
+    def stamps(self, prefix: str) -> dict[str, Stamp]:
+        """Path -> stamp of all objects below a folder, by listing it."""
 
     def delete(self, path: str) -> None:
         """Remove one object."""

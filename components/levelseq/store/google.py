@@ -16,7 +16,7 @@ from google.cloud.storage.retry import DEFAULT_RETRY
 from zarr.abc.store import Store as ZarrStore
 
 from levelseq.errors import BadOption
-from levelseq.store.backend import Failures, Versioned
+from levelseq.store.backend import Failures, Stamp, Versioned
 from levelseq.store.encryption import gs_key
 from levelseq.store.zarr_view import ZarrView
 
@@ -98,11 +98,23 @@ class GoogleBucket:
 
     def list(self, prefix: str) -> list[str]:
         """Paths of all objects below a folder."""
+        return list(self.stamps(prefix))
+
+    def stamp(self, path: str) -> Stamp:
+        """The generation of one object."""
+        blob = self._blob(path)
+        blob.reload(retry=RETRY)
+        return Stamp(str(blob.generation))
+
+    def stamps(self, prefix: str) -> dict[str, Stamp]:
+        """Generations of all objects below a folder."""
         below = self._prefix + (f"{prefix.rstrip('/')}/" if prefix else "")
         rows = self._client.list_blobs(
-            self._bucket, prefix=below, fields="items(name),nextPageToken", retry=RETRY
+            self._bucket, prefix=below, fields="items(name,generation),nextPageToken", retry=RETRY
         )
-        return [str(row.name).removeprefix(self._prefix) for row in rows]
+        return {
+            str(row.name).removeprefix(self._prefix): Stamp(str(row.generation)) for row in rows
+        }
 
     def delete(self, path: str) -> None:
         """Remove one object."""

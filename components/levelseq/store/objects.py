@@ -10,7 +10,7 @@ from pathlib import Path
 from zarr.abc.store import Store as ZarrStore
 
 from levelseq.errors import BadAddress, Conflict, StoreUnavailable
-from levelseq.store.backend import Backend, Versioned
+from levelseq.store.backend import Backend, Stamp, Versioned
 
 __all__ = ["Store"]
 
@@ -89,6 +89,19 @@ class Store:
         """Paths of all objects below a folder, sorted."""
         with self._failing(prefix):
             return sorted(self._backend.list(prefix))
+
+    def stamp(self, path: str) -> Stamp | None:
+        """What tells an object's content from that of other writes, or None if there is none."""
+        with self._failing(path):
+            try:
+                return self._backend.stamp(path)
+            except self._backend.failures.missing:
+                return None
+
+    def stamps(self, prefix: str = "") -> dict[str, Stamp]:
+        """Path -> stamp of all objects below a folder, sorted; as many requests as `list` makes."""
+        with self._failing(prefix):
+            return dict(sorted(self._backend.stamps(prefix).items()))
 
     def delete(self, path: str) -> None:
         """Remove an object; nothing happens if there is none."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import fcntl
 import hashlib
 import os
@@ -15,7 +16,7 @@ import obstore.store
 from zarr.abc.store import Store as ZarrStore
 from zarr.storage import ObjectStore
 
-from levelseq.store.backend import Failures, Versioned
+from levelseq.store.backend import Failures, Stamp, Versioned
 from levelseq.store.zarr_view import ZarrView
 
 __all__ = ["Folder", "Memory", "Remote"]
@@ -27,6 +28,8 @@ Library = (
     | obstore.store.S3Store
 )
 _CHUNK = 16 << 20
+# The coarsest clock of a file system (FAT) ticks every two seconds.
+_TICK = dt.timedelta(seconds=2)
 
 
 class Remote:
@@ -84,8 +87,19 @@ class Remote:
 
     def list(self, prefix: str) -> list[str]:
         """Paths of all objects below a folder."""
+        return list(self.stamps(prefix))
+
+    def stamp(self, path: str) -> Stamp:
+        """The entity tag and size of one object."""
+        return self._stamp(obstore.head(self._reads(), self._key(path)))
+
+    def stamps(self, prefix: str) -> dict[str, Stamp]:
+        """Entity tags and sizes of all objects below a folder."""
         rows = obstore.list(self._reads(), self._key(prefix).rstrip("/") or None).collect()
-        return [str(row["path"]).removeprefix(self._prefix) for row in rows]
+        return {str(row["path"]).removeprefix(self._prefix): self._stamp(row) for row in rows}
+
+    def _stamp(self, row: obstore.ObjectMeta) -> Stamp:
+        return Stamp(f"{row['e_tag']} {row['size']}")
 
     def delete(self, path: str) -> None:
         """Remove one object."""
@@ -156,9 +170,14 @@ class Folder(Remote):
         finally:
             os.close(lock)
 
-    def list(self, prefix: str) -> list[str]:
-        """Paths of all files below a folder."""
-        return super().list(prefix) if (self._folder / prefix).is_dir() else []
+    def stamps(self, prefix: str) -> dict[str, Stamp]:
+        """Inodes, times and sizes of all files below a folder."""
+        return super().stamps(prefix) if (self._folder / prefix).is_dir() else {}
+
+    def _stamp(self, row: obstore.ObjectMeta) -> Stamp:
+        """Within one tick of the clock a second write of as many bytes leaves the tag as it is."""
+        age = dt.datetime.now(dt.UTC) - row["last_modified"]
+        return super()._stamp(row)._replace(settled=age > _TICK)
 
     def delete_rest(self, prefix: str) -> None:
         """Remove a folder that is empty of objects."""

@@ -109,7 +109,7 @@ def _baselines(workspace: str, cohorts: set[str], models: set[str]) -> Iterator[
 
 def _sheets(workspace: str, words: frozenset[str]) -> Iterator[str]:
     store = open_store(join(workspace, "watch"))
-    for path in store.list():
+    for path in (path for path in store.list() if path.endswith(".csv")):
         rows = csv.reader(io.StringIO(store.get(path).decode()))
         if any(words & set(row) for row in rows):
             yield path

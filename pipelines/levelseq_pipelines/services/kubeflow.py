@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import tempfile
-import warnings
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from levelseq.errors import BadOption, StoreUnavailable
+from levelseq_pipelines.services.api_server import connected, said
 from levelseq_pipelines.services.call import Call
 from levelseq_pipelines.services.job import refuse_local
 
-__all__ = ["Place", "calls", "said", "start"]
+__all__ = ["Place", "calls", "start"]
 
 
 @dataclass(frozen=True)
@@ -71,18 +68,13 @@ def start(requests: list[Call], place: Place) -> str:
         BadOption: the server refuses the run.
         StoreUnavailable: the API server does not answer.
     """
-    import kfp
-
     run = requests[0].request
     with said(place.host):
-        with warnings.catch_warnings():
-            # kfp warns at every start that it is for servers of version 2.
-            warnings.simplefilter("ignore", FutureWarning)
-            client = kfp.Client(
-                host=place.host,
-                namespace=place.namespace or "kubeflow",
-                credentials=_mounted_credentials(),
-            )
+        client = connected(
+            place.host,
+            namespace=place.namespace or "kubeflow",
+            credentials=_mounted_credentials(),
+        )
         with tempfile.TemporaryDirectory(prefix="levelseq-") as scratch:
             package = Path(scratch) / "pipeline.yaml"
             package.write_text(_documents(run["pipeline_spec"]), encoding="utf-8")
@@ -95,37 +87,6 @@ def start(requests: list[Call], place: Place) -> str:
                 service_account=place.service_account or None,
             )
     return f"{place.host.rstrip('/')}/#/runs/details/{made.run_id}"
-
-
-@contextlib.contextmanager
-def said(host: str) -> Iterator[None]:
-    """What kfp's client raises, as levelseq's errors.
-
-    Raises:
-        BadOption: the server refuses the request.
-        StoreUnavailable: it does not answer, is busy or fails.
-    """
-    import kfp_server_api
-    import urllib3.exceptions
-
-    try:
-        yield
-    except kfp_server_api.ApiException as error:
-        # kfp's status 0 is a connection that broke.
-        status = error.status or 0
-        if status in (0, 429) or status >= 500:
-            raise StoreUnavailable(
-                f"the API server does not answer: {status} {error.reason}",
-                where=host,
-                do="try again",
-            ) from error
-        raise BadOption(
-            f"the API server refuses the request: {status} {error.reason}", where=host
-        ) from error
-    except (urllib3.exceptions.HTTPError, TimeoutError) as error:
-        raise StoreUnavailable(
-            "the API server does not answer", where=host, do="try again"
-        ) from error
 
 
 def _documents(spec: dict[str, Any]) -> str:

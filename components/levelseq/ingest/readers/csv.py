@@ -107,7 +107,21 @@ def _head(lines: Iterator[str], where: str) -> tuple[_Table, Iterator[str]]:
         )
     if not names:
         raise BadDeposit("has no cells", where=where, do="separate fields by comma or tab")
+    _refuse_text(split_fields(first, delimiter, where)[1:], where)
     return _Table(where, delimiter, names), itertools.chain([first], rows)
+
+
+def _refuse_text(fields: list[str], where: str) -> None:
+    """Refuse a table about something else; what it says may be of a person, and is not repeated."""
+    for number, text in enumerate(fields):
+        try:
+            float("nan" if text in ("", "NA") else text)
+        except ValueError:
+            raise BadDeposit(
+                f"holds no counts: field {number + 2} of the first row is text",
+                where=where,
+                do="counts are genes in rows and cells in columns; a sheet has a column 'address'",
+            ) from None
 
 
 def _count(files: Files, where: str) -> int:

@@ -167,8 +167,13 @@ def test_the_first_run_is_one_that_the_pipeline_takes():
     inputs = PIPELINES["normalize_cohort"].component_spec.inputs
     assert names <= inputs.keys()
     assert {name for name, given in inputs.items() if not given.optional} <= names
-    for name in PIPELINES:
-        assert f'"{name}"' in program
+    assert ast.literal_eval(run.args[0]) == "compiled/normalize_cohort.yaml"
+
+
+def test_all_pipelines_that_were_compiled_are_uploaded():
+    (folder,) = re.findall(r"^levelseq compile .*--out (\S+)$", README, flags=re.M)
+    uploads = re.findall(r"^python -m levelseq_pipelines.upload (\S+) --version \S+", README, re.M)
+    assert uploads == [folder]
 
 
 def test_nvidia_s_plugin_tolerates_what_azure_s_spot_pool_has():

@@ -176,7 +176,7 @@ def calibration_error(p: np.ndarray, right: np.ndarray, weight: np.ndarray) -> f
 
 def coin_of(p: np.ndarray, judged: Judged) -> tuple[float, float]:
     """The narrowest band around .5 outside of which at most a tenth of the answers is wrong."""
-    for half in np.arange(0.0, 0.46, 0.05):
+    for half in np.arange(0.0, 0.46, 0.01):
         coin = (round(0.5 - half, 2), round(0.5 + half, 2))
         if not figures(p, judged, coin).error > MOST_ERRORS:
             return coin

@@ -107,7 +107,7 @@ def test_the_calibration_is_of_the_metrics_of_this_release():
 def test_an_even_chance_is_not_told():
     found = confidence(GOOD, metrics(), by=replace(calibrated(), coin=(0.01, 0.99)))
     assert found.probability is None
-    assert "of 100 were right, too near an even chance" in found.because
+    assert "of 100 were right; it takes 99 or more" in found.because
 
 
 def test_a_problem_goes_first():

@@ -110,8 +110,8 @@ def confidence(
     p = float(by.probability(values[None])[0])
     if by.coin[0] < p < by.coin[1]:
         because = (
-            f"None is told: of cohorts with evidence like this {_of_100(p)}, too near an even"
-            " chance to rest on."
+            f"None is told: of cohorts with evidence like this {_of_100(p)}; it takes"
+            f" {100 * by.coin[1]:.0f} or more, or {100 * by.coin[0]:.0f} or fewer, to rest on."
         )
         return Confidence(None, because, found, by.figures)
     because = (

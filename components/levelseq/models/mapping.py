@@ -80,27 +80,29 @@ def map_cohort(
     if not part.whole:
         stage("normalize", f"part {part} mapped", shards=len(shards))
         return folder
-    on = loaded.tree.leaf_name(reference)
-    manifest = {
-        "schema": Normalized.SCHEMA,
+    written = {
         "key": key,
         "cohort": opened.address,
-        "method": "model",
         "model": model,
-        "reference_batch": on,
-        "genes": "variable",
+        "reference_batch": loaded.tree.leaf_name(reference),
         "missing_genes": int((~measured).sum()),
-        "unit": "log1p CPM",
         "shards": shards,
     }
-    store.put_if_absent(Normalized.NAME, manifest_json(manifest))
-    stage(
-        "normalize",
-        "mapped through the model",
-        observations=opened.manifest["n_obs"],
-        reference_batch=on,
-    )
+    _finish(store, written, int(opened.manifest["n_obs"]))
     return folder
+
+
+def _finish(store: Store, written: dict[str, Any], n_obs: int) -> None:
+    """Put the manifest, after which the values are there."""
+    same = {
+        "schema": Normalized.SCHEMA,
+        "method": "model",
+        "genes": "variable",
+        "unit": "log1p CPM",
+    }
+    store.put_if_absent(Normalized.NAME, manifest_json(same | written))
+    reference = written["reference_batch"]
+    stage("normalize", "mapped through the model", observations=n_obs, reference_batch=reference)
 
 
 def _key(params: NormalizeParams, cohort: Cohort, trained: dict[str, Any]) -> str:

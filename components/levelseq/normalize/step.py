@@ -15,6 +15,7 @@ import scipy.sparse as sp
 
 from levelseq.cohort import (
     WHOLE,
+    Cohort,
     Normalized,
     Part,
     content_key,
@@ -82,19 +83,7 @@ def run(
     counts = CohortCounts(open_cohort(cohort))
     earlier = read_state(fit) if fit else None
     listed = read_gene_list(params.output_genes)
-    content: dict[str, Any] = {
-        "cohort": counts.cohort.fingerprint,
-        "params": params.model_dump(),
-        "schema": Normalized.SCHEMA,
-    }
-    # The address of a list, or of a fit, does not say what is in it.
-    if listed:
-        content["genes"] = listed
-    if params.control_genes:
-        content["control_genes"] = read_gene_list(params.control_genes, "--control-genes")
-    if earlier:
-        content["fit"] = content_key([str(blob) for blob in earlier.files().values()])
-    key = content_key(content)
+    key = _key(params, counts.cohort, listed, earlier)
     folder = join(workspace, "normalized", key)
     store = open_store(folder)
     if store.exists(Normalized.NAME):
@@ -106,6 +95,25 @@ def run(
         with _chain(params, counts, listed, earlier) as chain:
             _write(chain, counts, store, key, genes, part)
     return folder
+
+
+def _key(
+    params: NormalizeParams, cohort: Cohort, listed: list[str], earlier: ClassicalState | None
+) -> str:
+    """What the values are called: by their cohort, the params, and what these point to."""
+    content: dict[str, Any] = {
+        "cohort": cohort.fingerprint,
+        "params": params.model_dump(),
+        "schema": Normalized.SCHEMA,
+    }
+    # The address of a list, or of a fit, does not say what is in it.
+    if listed:
+        content["genes"] = listed
+    if params.control_genes:
+        content["control_genes"] = read_gene_list(params.control_genes, "--control-genes")
+    if earlier:
+        content["fit"] = content_key([str(blob) for blob in earlier.files().values()])
+    return content_key(content)
 
 
 def _chain(

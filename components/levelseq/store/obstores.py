@@ -99,7 +99,9 @@ class Remote:
         return {str(row["path"]).removeprefix(self._prefix): self._stamp(row) for row in rows}
 
     def _stamp(self, row: obstore.ObjectMeta) -> Stamp:
-        return Stamp(f"{row['e_tag']} {row['size']}")
+        # Azure quotes an entity tag in the answer to a head, not in a list.
+        tag = str(row["e_tag"]).strip('"')
+        return Stamp(f"{tag} {row['size']}")
 
     def delete(self, path: str) -> None:
         """Remove one object."""

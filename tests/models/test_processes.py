@@ -14,8 +14,9 @@ from levelseq.models.processes import Processes, joined
 from levelseq.models.saving import load_model, read_metrics
 from levelseq.models.training import TrainingPlan, train_network
 from levelseq.store import open_store
+from levelseq.train import step as train
 
-from .conftest import Trained
+from .conftest import TRAINING, Trained
 from .torchrun import start
 
 
@@ -34,6 +35,20 @@ def test_two_processes_write_one_model_as_good_as_that_of_one(
     assert found == pytest.approx(expected, rel=3e-3)
     assert "trained by 2 processes" in read_metrics(together)["reasons"]
     assert load_model(together).KIND == load_model(trained.model).KIND
+
+
+def test_two_processes_train_style_transfer_as_well_as_one(
+    trained: Trained, tmp_path: Path
+) -> None:
+    asked = TRAINING.model_copy(update={"model_class": "gan"})
+    alone = train.run(asked, trained.cohort, trained.normalized, str(tmp_path / "alone"))
+    running = start(trained, tmp_path / "together", model_class="gan")
+    said, log = running.communicate(timeout=240)
+    assert running.returncode == 0, log
+    together = said.strip().removesuffix("/model.json")
+    assert load_model(together).KIND == "StyleTransfer"
+    found, expected = (min(read_metrics(m)["held_out_loss"]) for m in (together, alone))
+    assert found == pytest.approx(expected, rel=1e-2)
 
 
 def test_processes_share_a_minibatch_without_a_rest() -> None:

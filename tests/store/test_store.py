@@ -73,6 +73,12 @@ def test_a_missing_object_is_named_by_its_address(
     assert caught.value.code == 2
 
 
+def test_a_missing_object_at_the_root_of_the_file_system_is_named_once_rooted() -> None:
+    with pytest.raises(BadAddress) as error:
+        open_store("/").get("levelseq-none.csv")
+    assert error.value.where == "/levelseq-none.csv"
+
+
 def test_nothing_stands_in_a_store_that_was_never_written(store: Store) -> None:
     assert store.list() == []
     assert not store.exists("x")

@@ -138,7 +138,7 @@ class Store:
             return self._backend.zarr(path)
 
     def _name(self, path: str) -> str:
-        return f"{self.address}/{path}"
+        return f"{self.address.rstrip('/')}/{path}"
 
     @contextlib.contextmanager
     def _failing(

@@ -2,10 +2,11 @@
 
 import pytest
 import yaml
+from kfp import dsl
 
 from levelseq_pipelines.cli import main
 from levelseq_pipelines.compile import compiled_yaml
-from levelseq_pipelines.scheduling import Placement
+from levelseq_pipelines.scheduling import Placement, Size, Step, schedule
 
 DIGEST = "registry.example/levelseq@sha256:" + 64 * "a"
 
@@ -130,3 +131,19 @@ def test_a_release_refuses_images_without_a_digest(tmp_path, capsys):
     written = capsys.readouterr().out.split()
     assert len(written) == 8
     assert DIGEST in (tmp_path / "out" / "watch.yaml").read_text()
+
+
+def test_what_cannot_be_sized_is_told_by_kfp_with_the_setting_s_name():
+    @dsl.component
+    def nothing():
+        pass
+
+    @dsl.pipeline
+    def inner():
+        nothing()
+
+    with pytest.raises(ValueError, match="set_cpu_request can only be used on single-step"):
+
+        @dsl.pipeline
+        def outer():
+            schedule(inner(), Step(), Size("1", "1Gi"))

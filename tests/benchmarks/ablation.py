@@ -28,6 +28,7 @@ from studies import ingested
 from levelseq.cohort import open_cohort
 from levelseq.models import (
     cluster_metric,
+    embedding,
     label_head,
     latent_levelling,
     planning,
@@ -46,8 +47,12 @@ from levelseq.validate.unintegrated import components, log_cp10k
 SEEDS = 3
 
 
-def _states_as_they_are(self: Any, z_SZ: Any, *rest: Any) -> Any:
+def _states_as_they_are(_: Any, z_SZ: Any, *rest: Any) -> Any:
     return np.asarray(z_SZ, dtype=np.float64)
+
+
+def _components_as_they_are(y_SP: Any, *rest: Any) -> Any:
+    return np.eye(y_SP.shape[1])
 
 
 WITHOUT: dict[str, tuple[list[Any], dict[str, Any]]] = {
@@ -62,7 +67,15 @@ WITHOUT: dict[str, tuple[list[Any], dict[str, Any]]] = {
     ),
     "its offsets hardly shrunken": ([patch.object(latent_levelling, "MOST_PRECISION", 0.01)], {}),
     "without the clusters' metric": (
-        [patch.object(cluster_metric.ClusterMetric, "apply", _states_as_they_are)],
+        [patch.object(cluster_metric, "_axes", _components_as_they_are)],
+        {},
+    ),
+    "latent states in place of expected expression": (
+        [patch.object(embedding, "expected_expression", _states_as_they_are)],
+        {},
+    ),
+    "conditions not told to the metric": (
+        [patch.object(vae_fit, "conditions_of", lambda parts: None)],
         {},
     ),
     "batches left in clusters not counted as spread": (
@@ -103,6 +116,8 @@ AFTER_TRAINING = {
     "its clusters not drawn to mix batches",
     "its offsets hardly shrunken",
     "without the clusters' metric",
+    "latent states in place of expected expression",
+    "conditions not told to the metric",
     "batches left in clusters not counted as spread",
 }
 """Ways with the same network: it is trained once a seed for all of them."""

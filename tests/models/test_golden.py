@@ -5,11 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
 from levelseq.models.classical import ClassicalModel
 from levelseq.models.conditional_vae import VaeModel
+from levelseq.models.embedding import Embedding
 from levelseq.models.saving import load_model, read_model_json
 
 GOLDEN = Path(__file__).parents[1] / "golden"
@@ -28,6 +30,23 @@ def test_a_vae_of_release_0_1_0_decodes_as_it_did() -> None:
         [0.014013, 0.0127213, 0.0154589, 0.0207049, 0.0195058],
     ]
     np.testing.assert_allclose(shares, true, atol=2e-6)
+
+
+def test_a_vae_of_release_0_1_0_places_cells_where_it_did_and_is_saved_as_it_is() -> None:
+    model = load_model(str(GOLDEN / "model-0.1.0-vae"))
+    assert isinstance(model, VaeModel)
+    anchors, leaves = model.anchors, model.tree.node_codes(_leaves_of(model))
+    places = model.place.project(model.network, anchors.latent, leaves, model.n_nodes)
+    np.testing.assert_allclose(places, anchors.embedding, atol=1e-4)
+    again = Embedding.from_tensors(model.place.to_tensors())
+    assert again.of_states
+    np.testing.assert_array_equal(again.metric.loadings_GD, model.place.metric.loadings_GD)
+
+
+def _leaves_of(model: VaeModel) -> pd.DataFrame:
+    """The path of each anchor."""
+    paths = [model.tree.leaves[leaf] for leaf in model.anchors.leaf]
+    return pd.DataFrame(paths, columns=list(model.tree.levels))
 
 
 def test_a_classical_model_of_release_0_1_0_loads_whole() -> None:

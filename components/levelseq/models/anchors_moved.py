@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import torch
 
 from levelseq.models.conditional_vae import VaeModel
+from levelseq.models.embedding import expected_expression
 
 __all__ = ["anchors_moved"]
 
@@ -31,10 +31,4 @@ def anchors_moved(before: VaeModel, after: VaeModel) -> float:
 
 def _expected(model: VaeModel, part: slice) -> Any:
     """(anchors, genes): log1p CPM among the variable genes, with no node of the batch tree."""
-    network = model.network
-    place = next(network.parameters()).device
-    latent = torch.as_tensor(model.anchors.latent[part]).to(place)
-    nodes = torch.full((len(latent), len(network.n_nodes)), -1, device=place)
-    with torch.no_grad():
-        share = network.decode(latent, nodes).exp()
-    return np.log1p(share.double().cpu().numpy() * 1e6)
+    return expected_expression(model.network, model.anchors.latent[part], per=1e6).astype(float)

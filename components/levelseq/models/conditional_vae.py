@@ -81,7 +81,8 @@ class VaeModel:
     def project(self, batch: Minibatch, latent_BZ: Tensor) -> Any:
         """(B, D): where cells of some latent states lie in the embedding."""
         nodes = batch.node_BL.cpu().numpy()
-        return self.place.project(latent_BZ.cpu().numpy(), nodes, self.n_nodes)
+        latent = latent_BZ.cpu().numpy()
+        return self.place.project(self.network, latent, nodes, self.n_nodes)
 
     def latent(self, minibatches: CohortMinibatches, observations: Any) -> Any:
         """(S, Z) means of the observations' latent states."""

@@ -1,6 +1,10 @@
-"""The levelled embedding: latent states without batches, in the metric of their clusters.
+"""The levelled embedding: what is expected of a cell without its batch, in its clusters' metric.
 
-Shapes: B cells, Z latent dimensions, D axes, L levels of the batch tree.
+A cell's latent state loses what is left of its batches; what the decoder then expects of it in no
+batch, as log expression, is laid on axes that tell clusters apart. Distances between latent states
+say how unlikely a way is under a prior; between expressions, how different cells are.
+
+Shapes: B cells, G genes, Z latent dimensions, D axes, L levels of the batch tree.
 """
 
 from __future__ import annotations
@@ -17,7 +21,10 @@ from levelseq.models.latent_levelling import LatentLevelling
 from levelseq.models.minibatches import CohortMinibatches, blocks
 from levelseq.models.networks import ConditionalVAE
 
-__all__ = ["Embedding", "latent_states"]
+__all__ = ["Embedding", "expected_expression", "latent_states"]
+
+_OF_EXPRESSION = ("centre_G", "loadings_GD")
+_OF_STATES = ("centre_Z", "loadings_ZD")
 
 
 @dataclass(frozen=True)
@@ -26,33 +33,51 @@ class Embedding:
 
     Attributes:
         levelling: what is taken from the state for its batches.
-        metric: the axes of what is left.
+        metric: the axes of what is expected of what is left.
+        of_states: whether the axes are of what is left itself, as in the first models of 0.1.0.
     """
 
     levelling: LatentLevelling
     metric: ClusterMetric
+    of_states: bool = False
 
     @classmethod
     def fit(
         cls,
+        network: ConditionalVAE,
         latent_BZ: Any,
         node_BL: Any,
         n_nodes: Sequence[int],
         seed: int,
+        condition_B: Any | None = None,
         label_B: Any | None = None,
     ) -> Embedding:
-        """Both parts from the same cells; labels (-1: unknown) have a part in the metric."""
+        """Both parts from the same cells.
+
+        Args:
+            network: trained.
+            latent_BZ: the states that its encoder gives.
+            node_BL: for each level the number of a cell's node.
+            n_nodes: for each level how many nodes it has.
+            seed: of the fit.
+            condition_B, label_B: numbers that have a part in the metric, see `ClusterMetric.fit`.
+        """
         levelling = LatentLevelling.fit(latent_BZ, node_BL, n_nodes, seed)
         levelled = levelling.apply(latent_BZ, node_BL, n_nodes)
-        return cls(levelling, ClusterMetric.fit(levelled, node_BL[:, -1], seed, label_B))
+        expression, leaf = expected_expression(network, levelled), node_BL[:, -1]
+        metric = ClusterMetric.fit(expression, levelled, leaf, seed, condition_B, label_B)
+        return cls(levelling, metric)
 
-    def project(self, latent_BZ: Any, node_BL: Any, n_nodes: Sequence[int]) -> Any:
+    def project(
+        self, network: ConditionalVAE, latent_BZ: Any, node_BL: Any, n_nodes: Sequence[int]
+    ) -> Any:
         """(B, D): where cells lie."""
-        return self.axes(self.levelling.apply(latent_BZ, node_BL, n_nodes))
+        return self.axes(network, self.levelling.apply(latent_BZ, node_BL, n_nodes))
 
-    def axes(self, levelled_BZ: Any) -> Any:
+    def axes(self, network: ConditionalVAE, levelled_BZ: Any) -> Any:
         """(B, D): where latent states lie from which the offsets are taken."""
-        return self.metric.apply(levelled_BZ).astype(np.float32)
+        shown = levelled_BZ if self.of_states else expected_expression(network, levelled_BZ)
+        return self.metric.apply(shown).astype(np.float32)
 
     def with_nodes(self, before: Sequence[int], after: Sequence[int]) -> Embedding:
         """With room for more nodes in each level of the tree."""
@@ -64,7 +89,9 @@ class Embedding:
 
     def to_tensors(self) -> dict[str, Any]:
         """Arrays, for saving."""
-        parts = {"levelling": vars(self.levelling), "metric": vars(self.metric)}
+        names = _OF_STATES if self.of_states else _OF_EXPRESSION
+        metric = dict(zip(names, (self.metric.centre_G, self.metric.loadings_GD)))
+        parts = {"levelling": vars(self.levelling), "metric": metric}
         return {
             f"{part}.{name}": value for part, held in parts.items() for name, value in held.items()
         }
@@ -76,7 +103,22 @@ class Embedding:
         for name, value in tensors.items():
             part, _, field = name.partition(".")
             held[part][field] = value
-        return cls(LatentLevelling(**held["levelling"]), ClusterMetric(**held["metric"]))
+        of_states = set(held["metric"]) == set(_OF_STATES)
+        metric = (held["metric"][name] for name in (_OF_STATES if of_states else _OF_EXPRESSION))
+        return cls(LatentLevelling(**held["levelling"]), ClusterMetric(*metric), of_states)
+
+
+def expected_expression(network: ConditionalVAE, latent_BZ: Any, *, per: float = 1e4) -> Any:
+    """(B, G) float32: log1p of each gene's expected counts among so many, in no batch."""
+    network.eval()
+    at = next(network.parameters()).device
+    with torch.no_grad():
+        expected = []
+        for part in blocks(np.asarray(latent_BZ, dtype=np.float32)):
+            nodes = torch.full((len(part), len(network.n_nodes)), -1, device=at)
+            share = network.decode(torch.as_tensor(part).to(at), nodes).exp()
+            expected.append(torch.log1p(share * per).cpu().numpy())
+    return np.concatenate(expected)
 
 
 def latent_states(

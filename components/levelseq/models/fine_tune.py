@@ -33,7 +33,7 @@ from levelseq.models.saving import (
     save_model,
 )
 from levelseq.models.training import TrainingPlan, train_network
-from levelseq.models.vae_fit import anchored, fit_place
+from levelseq.models.vae_fit import anchored, conditions_of, fit_place
 from levelseq.progress import stage
 from levelseq.store import join, open_store
 
@@ -123,7 +123,9 @@ def fine_tune(
     plan = _plan(len(nodes), learning_rate, seed)
     progress = train_network(network, minibatches, plan)
     leaf = adapted.tree.leaf_codes(own.obs())[replayed]
-    place = fit_place(network, minibatches, adapted.tree, nodes, np.arange(len(nodes)), seed)
+    every = np.arange(len(nodes))
+    condition = conditions_of(chosen)
+    place = fit_place(network, minibatches, adapted.tree, nodes, every, seed, condition)
     tuned = replace(adapted, network=network, place=place, labels=None)
     metrics = {
         "steps": progress.step,

@@ -60,4 +60,4 @@ class ArithmeticModel(VaeModel):
 
     def project(self, batch: Minibatch, latent_BZ: Tensor) -> Any:
         """(B, D): where cells of some latent states lie; their offsets are taken off already."""
-        return self.place.axes(latent_BZ.cpu().numpy())
+        return self.place.axes(self.network, latent_BZ.cpu().numpy())

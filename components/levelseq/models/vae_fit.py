@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -26,7 +27,7 @@ from levelseq.models.training import Checkpoints, Progress, TrainingPlan, split,
 from levelseq.models.tree_paths import NodeCounts
 from levelseq.models.vae_settings import VaeSettings
 
-__all__ = ["anchored", "fit_place", "fit_vae"]
+__all__ = ["anchored", "conditions_of", "fit_place", "fit_vae"]
 
 
 def fit_vae(
@@ -71,7 +72,8 @@ def fit_vae(
             return None
         mean_scaled = _mean_scaled(minibatches, len(nodes), network.n_genes)
         chosen = Anchors.choose(len(nodes), plan.seed)
-        place = fit_place(network, minibatches, tree, nodes, chosen, plan.seed, label_S)
+        told = conditions_of([(cohort, chosen)]), None if label_S is None else label_S[chosen]
+        place = fit_place(network, minibatches, tree, nodes, chosen, plan.seed, *told)
         model = kind(network, space, tree, Anchors.none(), mean_scaled, place)
         leaf = tree.leaf_codes(obs)[chosen]
         model = anchored(model, minibatches, chosen, leaf, plan.seed)
@@ -105,7 +107,8 @@ def fit_place(
     node_SL: Any,
     cells: Any,
     seed: int,
-    label_S: Any | None = None,
+    condition_C: Any | None = None,
+    label_C: Any | None = None,
 ) -> Embedding:
     """The levelled embedding of some cells' latent states.
 
@@ -114,13 +117,24 @@ def fit_place(
         minibatches: the cells' tensors.
         tree: the model's.
         node_SL: (observations, levels) numbers of their nodes.
-        cells: numbers of the observations to fit it to.
+        cells: numbers of the C observations to fit it to.
         seed: of the fit.
-        label_S: labels that shape the metric, -1 where unknown.
+        condition_C, label_C: their conditions and labels, see `ClusterMetric.fit`.
     """
-    label_C = None if label_S is None else label_S[cells]
     latent = latent_states(network, minibatches, cells)
-    return Embedding.fit(latent, node_SL[cells], NodeCounts.of_tree(tree), seed, label_C)
+    counted = NodeCounts.of_tree(tree)
+    return Embedding.fit(network, latent, node_SL[cells], counted, seed, condition_C, label_C)
+
+
+def conditions_of(parts: Sequence[tuple[Cohort, Any]]) -> Any | None:
+    """(C,) numbers of the conditions of some rows of cohorts; None where one tells of none."""
+    found = []
+    for cohort, rows in parts:
+        obs, role = cohort.obs(), cohort.role("condition")
+        if role is None or role not in obs.columns:
+            return None
+        found.append(obs[role].astype(str).to_numpy(dtype=str)[rows])
+    return np.unique(np.concatenate(found), return_inverse=True)[1]
 
 
 def anchored(

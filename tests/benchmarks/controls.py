@@ -26,7 +26,7 @@ from studies import Built, built, ingested, verdict_of
 from levelseq.cohort import open_cohort, open_normalized
 from levelseq.ingest.params import IngestParams
 from levelseq.validate import scib
-from levelseq.validate.kbet import kbet_per_label
+from levelseq.validate.kbet import acceptance
 from levelseq.validate.neighbours import nearest
 from levelseq.validate.unintegrated import components
 
@@ -58,9 +58,10 @@ def _dense(x: object) -> np.ndarray:
 
 
 def mixing(x: np.ndarray, batch: np.ndarray) -> tuple[float, float]:
-    """Scaled iLISI and kBET's acceptance, all cells taken as one type."""
+    """Scaled iLISI and kBET's acceptance (Buettner 2019) among the 90 nearest of each cell."""
     found = nearest(np.ascontiguousarray(x, dtype=np.float32), 90, itself=True)
-    return scib.ilisi(found, batch), kbet_per_label(found, batch, np.zeros(len(batch)))
+    code = np.unique(batch, return_inverse=True)[1]
+    return scib.ilisi(found, batch), acceptance(code[found.indices], code)
 
 
 def purity(x: np.ndarray, group: np.ndarray, rows: np.ndarray) -> float:

@@ -50,13 +50,20 @@ def labels_only(x: np.ndarray, y: np.ndarray, obs: dict[str, Any], rng: Any) -> 
 
 
 def merged(x: np.ndarray, y: np.ndarray, obs: dict[str, Any], rng: Any) -> Spoilt:
-    """The two largest types laid over each other."""
+    """The two largest types laid over each other: one mean, and in the embedding one covariance."""
     names, size = np.unique(obs["label"], return_counts=True)
     one, two = (obs["label"] == name for name in names[np.argsort(-size)[:2]])
     x, y = x.copy(), y.copy()
-    for values in (x, y):
-        values[two] += values[one].mean(axis=0) - values[two].mean(axis=0)
+    x[two] = (x[two] - x[two].mean(axis=0)) @ _root(x[two], -0.5) @ _root(x[one], 0.5)
+    x[two] += x[one].mean(axis=0)
+    y[two] += y[one].mean(axis=0) - y[two].mean(axis=0)
     return x, np.maximum(y, 0)
+
+
+def _root(x: np.ndarray, power: float) -> np.ndarray:
+    """(D, D): a power of the covariance."""
+    variance, axes = np.linalg.eigh(np.cov(x.T))
+    return np.asarray((axes * np.maximum(variance, 1e-9 * variance.max()) ** power) @ axes.T)
 
 
 def without_condition(x: np.ndarray, y: np.ndarray, obs: dict[str, Any], rng: Any) -> Spoilt:

@@ -150,11 +150,15 @@ def test_it_tells_right_from_wrong_better_than_the_verdict(table, monkeypatch):
         assert found.answered > 0.3
 
 
-def test_ways_that_go_wrong_get_no_confidence(table):
-    """Of what nobody would want, none is trusted, or hardly any where labels cannot tell either."""
+def test_ways_that_go_wrong_get_no_confidence(table, monkeypatch):
+    """Of what went wrong none is trusted, or hardly any: few cells misplaced are hard to see."""
+    monkeypatch.syspath_prepend(str(TABLE.parent))
+    from cohort_confidence_scores import Judged
+
     names = [f"e.{name}" for name in NAMES]
-    for way, most in (("cycled", 0.0), ("labels only", 0.0), ("misplaced", 0.03), ("noisy", 0.05)):
-        own = table[(table["way"] == way) & table[names].notna().all(axis=1)]
+    wrong_ones = Judged.of(table).table.query("not right")
+    for way, most in (("cycled", 0.0), ("labels only", 0.0), ("misplaced", 0.04), ("noisy", 0.02)):
+        own = wrong_ones[(wrong_ones["way"] == way) & wrong_ones[names].notna().all(axis=1)]
         p = calibrated().probability(own[names].to_numpy())
         wrong = ~np.isfinite(p) | (p > calibrated().coin[1])
         assert len(own) >= 10

@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from unittest.mock import patch
+
 import numpy as np
 from sklearn.metrics import silhouette_score
 
+from levelseq.cohort import open_cohort
+from levelseq.models import vae_fit
 from levelseq.models.cluster_metric import ClusterMetric
+from levelseq.models.conditional_vae import VaeModel
+from levelseq.models.saving import load_model
+from levelseq.models.vae_fit import conditions_of
+from levelseq.train import step as train
+
+from .conftest import TRAINING, Trained
 
 
 def cells(seed: int, n: int = 800) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -86,3 +97,32 @@ def test_more_conditions_than_clusters_could_hold_are_not_looked_at() -> None:
     many = ClusterMetric.fit(z, z, batch, 0, np.arange(800)).apply(z)
     np.testing.assert_array_equal(one, without)
     np.testing.assert_array_equal(many, without)
+
+
+def test_a_fit_is_told_the_conditions_of_its_cells_where_every_cohort_has_them(
+    trained: Trained,
+) -> None:
+    own, later = open_cohort(trained.cohort), open_cohort(trained.later)
+    rows = np.array([100, 3, 77])
+    names = np.concatenate(
+        [c.obs()["condition"].astype(str).to_numpy()[rows] for c in (own, later)]
+    )
+    code = conditions_of([(own, rows), (later, rows)])
+    np.testing.assert_array_equal(code[:, None] == code, names[:, None] == names)
+    with patch.object(type(later), "role", lambda cohort, name: None):
+        assert conditions_of([(own, rows)]) is None
+
+
+def test_a_trained_model_lays_cells_by_expression_with_the_conditions_named(
+    trained: Trained, tmp_path: Path
+) -> None:
+    named = load_model(trained.model)
+    assert isinstance(named, VaeModel)
+    assert named.place.metric.loadings_GD.shape == (len(named.space.variable), 8)
+    with patch.object(vae_fit, "conditions_of", lambda parts: None):
+        address = train.run(TRAINING, trained.cohort, trained.normalized, str(tmp_path))
+    unnamed = load_model(address)
+    assert isinstance(unnamed, VaeModel)
+    latent = (named.anchors.latent, unnamed.anchors.latent)
+    np.testing.assert_array_equal(*latent)
+    assert np.abs(named.anchors.embedding - unnamed.anchors.embedding).max() > 0.01

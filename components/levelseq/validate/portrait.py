@@ -124,8 +124,9 @@ _MODELS = {
     "ConditionalVAE": (
         "A conditional variational autoencoder with negative binomial likelihood was fitted to"
         " {genes} variable genes, with effects for each node of the batch tree {levels}."
-        " The embedding is its latent state without what is left of batches (a mixture of linear"
-        " corrections after Harmony), in the metric of its clusters."
+        " The embedding is the log expression that it expects, in no batch, of its latent state"
+        " without what is left of batches (a mixture of linear corrections after Harmony), on the"
+        " axes that tell clusters of cells apart."
     ),
     "StyleTransfer": (
         "A variational autoencoder whose generator lays batches over a cell's content as styles"

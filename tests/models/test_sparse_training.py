@@ -129,6 +129,7 @@ def test_the_likelihood_and_its_slopes_hold_for_any_dispersion(theta: float) -> 
     with torch.no_grad():
         found = ours.forward(sparse, hidden, effect.numpy())
         by_hidden, by_effect = ours.backward()
+        ours.end()
     logits = true[0] @ true[2].t() + true[3] + true[1][torch.from_numpy(sparse.place_B)]
     counts = dense.counts_BG.double()
     mean = torch.softmax(logits, dim=1) * counts.sum(dim=1, keepdim=True)

@@ -232,7 +232,7 @@ def _prior_counts(model: VaeModel, leaf: int) -> float:
             )
             for at in pair
         )
-        squares.append(float((own - without).mean(dim=0).square().mean()))
+        squares.append((own - without).mean(dim=0).square().mean().item())
     variance = float(np.mean(squares)) if squares else 0.0
     return float(np.clip(1 / max(variance, 1e-6), *PRIOR_COUNTS))
 

@@ -10,7 +10,7 @@ g = theta r - x (1 - r). Through the softmax it becomes g - share * sum(g).
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,7 +25,7 @@ from levelseq.models.float32_kernels import (
 )
 from levelseq.models.gamma_tables import SMALL, GammaTables, of_large_count
 
-__all__ = ["CellSums", "add_narrow", "loss_and_gradient"]
+__all__ = ["SUMS", "add_narrow", "loss_and_gradient"]
 
 F32 = NDArray[np.float32]
 
@@ -37,20 +37,8 @@ _FULL = np.float32(1e19)
 _FINITE = np.float32(3e38)
 
 
-class CellSums(NamedTuple):
-    """Sums over cells; zeros before the first block.
-
-    Attributes:
-        log_G: of log(1 + t).
-        slope_G: of the loss's derivative by log(mu).
-        gamma_G: of theta (digamma(x + theta) - digamma(theta)).
-        table_PG: of the loss's derivative by the logits, apart for each path.
-    """
-
-    log_G: F32
-    slope_G: F32
-    gamma_G: F32
-    table_PG: F32
+SUMS = 3
+"""The rows of `loss_and_gradient`'s sums that are not a path's."""
 
 
 @float_kernel
@@ -116,13 +104,13 @@ def _of_counts(
 def _through_softmax(
     share_G: F32, slope_G: F32, weight: Any, scale: Any, sum_G: F32, table_G: F32
 ) -> None:
-    """From the derivative by log(mu) to that by the logits, in its place."""
+    """From the derivative by log(mu) to that by the logits, in place of the shares."""
     for g in range(len(share_G)):
         slope = slope_G[g]
         sum_G[g] += slope
         slope = scale * (slope - share_G[g] * weight)
         table_G[g] += slope
-        slope_G[g] = slope
+        share_G[g] = slope
 
 
 @float_kernel
@@ -147,28 +135,29 @@ def loss_and_gradient(
     counts: Any,
     tables: GammaTables,
     scale: Any,
-    slope_BG: F32,
     slope16_BG: Any,
-    sums: CellSums,
+    sums: F32,
 ) -> float:
     """The loss of a block of cells without its dense part, and its derivatives.
 
     Args:
-        logits_BG: without the paths' part; replaced by shares that do not yet sum to 1.
+        logits_BG: without the paths' part; replaced by the derivative by them.
         place_B: the number of each cell's path.
         table_PG: logits of each path, the bias among them.
         library_B: counts of each cell.
         counts: the block's counts: where cells start (B + 1,), then genes and counts.
         tables: of theta.
         scale: of the derivative by the logits.
-        slope_BG, slope16_BG: it is written to the one that has cells, to the second as the bits of
-            bfloat16.
-        sums: increased by the block's.
+        slope16_BG: gets it too, as the bits of bfloat16, if it has cells.
+        sums: (SUMS + P, G) over cells, increased by the block's: of log(1 + t), of the loss's
+            derivative by log(mu), of theta (digamma(x + theta) - digamma(theta)), and of its
+            derivative by the logits, apart for each path.
 
     Returns:
-        The loss, in nats; theta * log(1 + t), summed in `sums`, is still to be added.
+        The loss, in nats; theta times the sum of log(1 + t) is still to be added.
     """
     indptr, indices, data = counts
+    log_G, slopes_G, gamma_G = sums[0], sums[1], sums[2]
     n_genes = logits_BG.shape[1]
     product_G, slope_G = np.ones(n_genes, np.float32), np.empty(n_genes, np.float32)
     log_N = np.empty(np.diff(indptr).max(), np.float32)
@@ -182,22 +171,18 @@ def loss_and_gradient(
         )
         full *= most
         cell = slice(indptr[b], indptr[b + 1])
-        change, counted = _of_counts(
-            indices[cell], data[cell], tables, slope_G, sums.gamma_G, log_N
-        )
+        change, counted = _of_counts(indices[cell], data[cell], tables, slope_G, gamma_G, log_N)
         loss += counted
         if not (total > _ZERO and add < _FINITE):
             loss = np.nan
-        weight, sum_PG = (add + change) / total, sums.table_PG[place]
-        _through_softmax(share_G, slope_G, weight, scale, sums.slope_G, sum_PG)
+        weight = (add + change) / total
+        _through_softmax(share_G, slope_G, weight, scale, slopes_G, sums[SUMS + place])
         if len(slope16_BG) > 0:
-            _rounded(slope_G, slope16_BG[b])
-        else:
-            slope_BG[b] = slope_G
+            _rounded(share_G, slope16_BG[b])
         if b % 8 == 7 or full > _FULL:
-            _take_logs(product_G, sums.log_G)
+            _take_logs(product_G, log_G)
             full = _ONE
-    _take_logs(product_G, sums.log_G)
+    _take_logs(product_G, log_G)
     return loss
 
 

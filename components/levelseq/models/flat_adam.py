@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from levelseq.models.float32_kernels import float_kernel
-from levelseq.models.threads import halves, in_parts
+from levelseq.models.threads import begun, halves
 
 __all__ = ["FlatAdam"]
 
@@ -91,7 +91,7 @@ class FlatAdam:
                 within = part.start, part.stop
                 _step(value, slope, mean, square, ends, self._precision, numbers, within)
 
-            in_parts(step, halves(len(value)))
+            begun(step, halves(len(value))).results()
             return
         precision = torch.from_numpy(np.repeat(self._precision, self._sizes))
         self._slope.addcmul_(precision.to(self._value.device), self._value)

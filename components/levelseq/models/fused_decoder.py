@@ -7,20 +7,17 @@ time; the derivatives are found on the way, since the loss is one number.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import partial
-
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from levelseq.models.decoder_kernels import CellSums, add_narrow, loss_and_gradient
-from levelseq.models.gamma_tables import GammaTables, gamma_tables
+from levelseq.models.decoder_kernels import SUMS, add_narrow, loss_and_gradient
+from levelseq.models.gamma_tables import gamma_tables
 from levelseq.models.products import rounded_products
 from levelseq.models.slopes import slope_of
 from levelseq.models.sparse_minibatches import SparseMinibatch
-from levelseq.models.threads import halves, in_parts
+from levelseq.models.threads import begun, halves, in_parts
 from levelseq.normalize.compiled import blocks
 
 __all__ = ["Reconstruction"]
@@ -65,86 +62,66 @@ class Reconstruction:
         table_PG = effect_PG + self._out.bias.detach().numpy()
         tables = gamma_tables(self._log_theta.detach().numpy())
         n_cells, weight_HG = len(hidden_BH), self._out.weight.detach().t()
-        kind = torch.bfloat16 if narrow else torch.float32
-        slope_BG = torch.empty(n_cells, table_PG.shape[1], dtype=kind)
+        logits_BG = torch.empty(n_cells, table_PG.shape[1])
+        bits_BG = torch.empty(n_cells if narrow else 0, table_PG.shape[1], dtype=torch.bfloat16)
         scale = np.float32(share / n_cells)
 
-        def through(cells: slice) -> tuple[float, CellSums]:
-            logits_BG = torch.mm(hidden_BH[cells], weight_HG) if few_BG is None else few_BG[cells]
-            return _through(batch, cells, logits_BG, table_PG, tables, scale, slope_BG[cells])
+        parts = _cells(n_cells)
+        sums = np.zeros((len(parts), SUMS + len(table_PG), table_PG.shape[1]), np.float32)
+
+        def through(part: int) -> float:
+            cells = parts[part]
+            torch.mm(hidden_BH[cells], weight_HG, out=logits_BG[cells])
+            return loss_and_gradient(
+                logits_BG[cells].numpy(),
+                batch.place_B[cells],
+                table_PG,
+                batch.library_B[cells],
+                (batch.starts_B[cells.start : cells.stop + 1], batch.gene_N, batch.count_N),
+                tables,
+                scale,
+                bits_BG[cells].view(torch.uint16).numpy(),
+                sums[part],
+            )
 
         with rounded_products(narrow):
-            # For few cells reading the weights takes longer than multiplying with them.
-            few_BG = torch.mm(hidden_BH, weight_HG) if n_cells <= CELLS_AT_ONCE else None
-            found = in_parts(through, _cells(n_cells))
-        loss = sum(part for part, _ in found)
-        sums = CellSums(*(np.sum(part, axis=0) for part in zip(*(sums for _, sums in found))))
-        logs_G = tables.theta_G * sums.log_G
-        log_theta_G = scale * (logs_G - sums.slope_G - sums.gamma_G)
-        self._kept = hidden_BH, slope_BG, sums.table_PG, log_theta_G
+            loss = sum(in_parts(through, range(len(parts))))
+        whole = sums.sum(axis=0) if len(parts) > 1 else sums[0]
+        logs_G = tables.theta_G * whole[0]
+        log_theta_G = scale * (logs_G - whole[1] - whole[2])
+        slope_BG = bits_BG if narrow else logits_BG
+        self._kept = hidden_BH, slope_BG, whole[SUMS:], log_theta_G
         return float(loss + logs_G.sum(dtype=np.float64)) / n_cells
 
     def backward(self) -> tuple[Tensor, F32]:
-        """Slopes by the hidden layer (B, H) and by the paths' effects (P, G); adds the others."""
+        """Slopes by the hidden layer (B, H) and by the paths' effects (P, G).
+
+        Those by the weights are begun: nothing before the end of the step needs them.
+        """
         hidden_BH, slope_BG, table_slope_PG, log_theta_G = self._kept
         kind = slope_BG.dtype
         hidden, weight_GH = hidden_BH.to(kind), self._out.weight.detach().to(kind)
         sum_GH = slope_of(self._out.weight)
-        slope_BH = torch.empty(hidden_BH.shape)
-
-        def by_hidden() -> None:
-            slope_BH.copy_(slope_BG @ weight_GH)
 
         def by_weight(genes: slice) -> None:
+            if kind is torch.float32:
+                sum_GH[genes].addmm_(slope_BG[:, genes].t(), hidden)
+                return
             weight = slope_BG[:, genes].t() @ hidden
-            if kind is torch.bfloat16:
-                add_narrow(weight.view(torch.uint16).numpy(), sum_GH[genes].numpy())
-            else:
-                sum_GH[genes].add_(weight)
+            add_narrow(weight.view(torch.uint16).numpy(), sum_GH[genes].numpy())
 
-        works: list[Callable[[], None]] = [by_hidden]
-        works += [partial(by_weight, part) for part in halves(len(sum_GH))]
-        in_parts(lambda work: work(), works)
+        self._by_weight = begun(by_weight, halves(len(sum_GH)))
         slope_of(self._out.bias).numpy()[:] += table_slope_PG.sum(axis=0)
         slope_of(self._log_theta).numpy()[:] += log_theta_G
-        return slope_BH, table_slope_PG
+        return (slope_BG @ weight_GH).float(), table_slope_PG
 
-
-def _through(
-    batch: SparseMinibatch,
-    cells: slice,
-    logits_BG: Tensor,
-    table_PG: F32,
-    tables: GammaTables,
-    scale: np.float32,
-    slope_BG: Tensor,
-) -> tuple[float, CellSums]:
-    """The loss of some cells without its dense part, and their sums; fills in `slope_BG`."""
-    n_genes = table_PG.shape[1]
-    log_G, slope_G, gamma_G = np.zeros((3, n_genes), np.float32)
-    sums = CellSums(log_G, slope_G, gamma_G, np.zeros(table_PG.shape, np.float32))
-    # The kernel is compiled for both kinds; the one that it does not write to holds no cell.
-    wide, short = np.empty((0, n_genes), np.float32), np.empty((0, n_genes), np.uint16)
-    if slope_BG.dtype is torch.bfloat16:
-        short = slope_BG.view(torch.uint16).numpy()
-    else:
-        wide = slope_BG.numpy()
-    counts = batch.starts_B[cells.start : cells.stop + 1], batch.gene_N, batch.count_N
-    loss = loss_and_gradient(
-        logits_BG.numpy(),
-        batch.place_B[cells],
-        table_PG,
-        batch.library_B[cells],
-        counts,
-        tables,
-        scale,
-        wide,
-        short,
-        sums,
-    )
-    return loss, sums
+    def end(self) -> None:
+        """Have the slopes by the weights added."""
+        self._by_weight.results()
 
 
 def _cells(n: int) -> list[slice]:
-    """An even number of parts of n cells, each small enough for a processor's cache."""
+    """Parts of n cells that a processor's cache holds: one, or an even number of them."""
+    if n < CELLS_AT_ONCE:
+        return [slice(0, n)]
     return blocks(n, -(-n // (2 * -(-n // (2 * CELLS_AT_ONCE)))))

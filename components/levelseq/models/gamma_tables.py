@@ -40,12 +40,16 @@ class GammaTables(NamedTuple):
 
 @float_kernel
 def _fill(theta_G: F32, lgamma_KG: F32, slope_KG: F32) -> None:
+    n_genes = len(theta_G)
     for k in range(SMALL):
         before, more = max(k - 1, 0), np.float32(k)
-        for g in range(len(theta_G)):
-            up = theta_G[g] + more
-            lgamma_KG[k, g] = lgamma_KG[before, g] + log32(up)
-            slope_KG[k, g] = slope_KG[before, g] + theta_G[g] / up
+        # In one loop, compilers can't tell that the rows lie apart, and don't make vectors of it.
+        last_G, log_G = lgamma_KG[before], lgamma_KG[k]
+        for g in range(n_genes):
+            log_G[g] = last_G[g] + log32(theta_G[g] + more)
+        last_G, slope_G = slope_KG[before], slope_KG[k]
+        for g in range(n_genes):
+            slope_G[g] = last_G[g] + theta_G[g] / (theta_G[g] + more)
 
 
 def gamma_tables(log_theta_G: F32) -> GammaTables:

@@ -56,14 +56,13 @@ class LatentDraw:
         hidden_BH, mean_BZ, log_BZ, noise_BZ = self._kept
         slopes = np.empty_like(mean_BZ), np.empty_like(log_BZ)
         of_one = np.float32(slope / len(mean_BZ))
-        _slopes(mean_BZ, log_BZ, noise_BZ, slope_BZ.numpy(), of_one, *slopes)
-        answer_BH = torch.zeros_like(hidden_BH)
-        for one, found in zip(self._maps, slopes):
-            slope_now = torch.from_numpy(found)
-            slope_of(one.weight).addmm_(slope_now.t(), hidden_BH)
-            slope_of(one.bias).add_(slope_now.sum(dim=0))
-            answer_BH.addmm_(slope_now, one.weight)
-        return answer_BH
+        biases = (slope_of(one.bias).numpy() for one in self._maps)
+        _slopes(mean_BZ, log_BZ, noise_BZ, slope_BZ.numpy(), of_one, *slopes, *biases)
+        by_mean, by_log = (torch.from_numpy(found) for found in slopes)
+        for one, found in zip(self._maps, (by_mean, by_log)):
+            slope_of(one.weight).addmm_(found.t(), hidden_BH)
+        mean, log_variance = self._maps
+        return torch.mm(by_mean, mean.weight).addmm_(by_log, log_variance.weight)
 
 
 @float_kernel
@@ -90,7 +89,10 @@ def _slopes(
     of_one: Any,
     slope_mean_BZ: F32,
     slope_log_BZ: F32,
+    sum_mean_Z: F32,
+    sum_log_Z: F32,
 ) -> None:
+    """Fill in the slopes by mean and log-variance, and add their sums over cells."""
     for b in range(len(slope_BZ)):
         mean_Z, log_Z, noise_Z, slope_Z = mean_BZ[b], log_BZ[b], noise_BZ[b], slope_BZ[b]
         slope_mean_Z, slope_log_Z = slope_mean_BZ[b], slope_log_BZ[b]
@@ -100,6 +102,8 @@ def _slopes(
             slope = slope_Z[z] * noise_Z[z] * sd + of_one * (sd * sd - _ONE)
             slope_mean_Z[z] = slope_Z[z] + of_one * mean_Z[z]
             slope_log_Z[z] = _HALF * slope if log_variance == log_Z[z] else _ZERO
+            sum_mean_Z[z] += slope_mean_Z[z]
+            sum_log_Z[z] += slope_log_Z[z]
 
 
 @float_kernel

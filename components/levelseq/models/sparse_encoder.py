@@ -49,27 +49,27 @@ class FirstLayer:
             factor_PG: what the counts of a gene are multiplied by on each path; gets no gradient.
         """
         value_N = np.empty_like(batch.shown_N)
-        hidden_BH = np.empty((len(batch.place_B), len(self._bias_H)), np.float32)
+        hidden_BH = np.repeat(self._bias_H[None], len(batch.place_B), axis=0)
 
         def gather(cells: slice) -> None:
             starts, place = batch.starts_B[cells.start : cells.stop + 1], batch.place_B[cells]
             _logs(starts, batch.gene_N, batch.shown_N, place, factor_PG, value_N)
-            _gather(starts, batch.gene_N, value_N, self._weight_GH, self._bias_H, hidden_BH[cells])
+            _add_rows(starts, batch.gene_N, value_N, self._weight_GH, hidden_BH[cells])
 
         in_parts(gather, halves(len(hidden_BH)))
-        self._kept = batch, value_N
+        self._kept = batch.by_gene, value_N
         return hidden_BH
 
     def backward(self, slope_BH: F32) -> None:
         """Add the slopes of the weights to those that they have."""
-        batch, value_N = self._kept
-        slope_GH = slope_of(self._linear.weight).t().numpy()
+        (starts_G, cell_N, place_N), value_N = self._kept
+        slope_GH, value_N = slope_of(self._linear.weight).t().numpy(), value_N[place_N]
 
         def scatter(genes: slice) -> None:
-            ends = genes.start, genes.stop
-            _scatter(batch.starts_B, batch.gene_N, value_N, slope_BH, ends, slope_GH)
+            starts = starts_G[genes.start : genes.stop + 1]
+            _add_rows(starts, cell_N, value_N, slope_BH, slope_GH[genes])
 
-        in_parts(scatter, halves(len(slope_GH)))
+        in_parts(scatter, halves(len(starts_G) - 1))
 
 
 @float_kernel
@@ -78,50 +78,32 @@ def _logs(
 ) -> None:
     for b in range(len(place_B)):
         factor_G = factor_PG[place_B[b]]
+        # Apart from the looking up, logarithms are taken of a vector at once.
         for i in range(starts_B[b], starts_B[b + 1]):
-            value_N[i] = log32(_ONE + shown_N[i] * factor_G[np.uint32(gene_N[i])])
+            value_N[i] = shown_N[i] * factor_G[np.uint32(gene_N[i])]
+        for i in range(starts_B[b], starts_B[b + 1]):
+            value_N[i] = log32(_ONE + value_N[i])
 
 
 @float_kernel
-def _gather(
-    starts_B: Any, gene_N: Any, value_N: F32, weight_GH: F32, bias_H: F32, hidden_BH: F32
-) -> None:
-    for b in range(len(hidden_BH)):
-        hidden_H = hidden_BH[b]
-        hidden_H[:] = bias_H
-        first, last = starts_B[b], starts_B[b + 1]
+def _add_rows(starts_S: Any, row_N: Any, value_N: F32, rows: F32, sum_SH: F32) -> None:
+    """Add to each sum its multiples of rows: their numbers and factors lie from start to start."""
+    for s in range(len(sum_SH)):
+        sum_H = sum_SH[s]
+        first, last = starts_S[s], starts_S[s + 1]
         fours = first + (last - first) // 4 * 4
         for i in range(first, fours, 4):
-            # Four genes at once: the hidden units are read and written a quarter as often.
+            # Four rows at once: the sums are read and written a quarter as often.
             v0, v1, v2, v3 = value_N[i], value_N[i + 1], value_N[i + 2], value_N[i + 3]
-            w0, w1 = weight_GH[gene_N[i]], weight_GH[gene_N[i + 1]]
-            w2, w3 = weight_GH[gene_N[i + 2]], weight_GH[gene_N[i + 3]]
-            for h in range(len(hidden_H)):
-                hidden_H[h] += (v0 * w0[h] + v1 * w1[h]) + (v2 * w2[h] + v3 * w3[h])
+            r0, r1, r2, r3 = (
+                rows[row_N[i]],
+                rows[row_N[i + 1]],
+                rows[row_N[i + 2]],
+                rows[row_N[i + 3]],
+            )
+            for h in range(len(sum_H)):
+                sum_H[h] += (v0 * r0[h] + v1 * r1[h]) + (v2 * r2[h] + v3 * r3[h])
         for i in range(fours, last):
-            v0, w0 = value_N[i], weight_GH[gene_N[i]]
-            for h in range(len(hidden_H)):
-                hidden_H[h] += v0 * w0[h]
-
-
-@float_kernel
-def _scatter(
-    starts_B: Any, gene_N: Any, value_N: F32, slope_BH: F32, genes: tuple[int, int], slope_GH: F32
-) -> None:
-    """Add the slopes of the weights of genes from the first to before the last.
-
-    Genes of a cell are in runs that are within or without, in two where they are sorted.
-    """
-    first, last = genes
-    for b in range(len(slope_BH)):
-        slope_H, i, end = slope_BH[b], starts_B[b], starts_B[b + 1]
-        while i < end:
-            while i < end and (gene_N[i] < first or gene_N[i] >= last):
-                i += 1
-            start = i
-            while i < end and gene_N[i] >= first and gene_N[i] < last:
-                i += 1
-            for j in range(start, i):
-                value, sum_H = value_N[j], slope_GH[gene_N[j]]
-                for h in range(len(slope_H)):
-                    sum_H[h] += value * slope_H[h]
+            v0, r0 = value_N[i], rows[row_N[i]]
+            for h in range(len(sum_H)):
+                sum_H[h] += v0 * r0[h]

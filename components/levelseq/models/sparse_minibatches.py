@@ -33,6 +33,20 @@ LEAST_SHARE = 32768
 ONLY_THINNED = Augmentation()
 
 
+class ByGene(NamedTuple):
+    """Counts in the order of their genes, and of cells for each gene.
+
+    Attributes:
+        starts_G: where each gene's counts start; genes after the last that has a count lack.
+        cell_N: cells.
+        place_N: places of the counts in the order of cells.
+    """
+
+    starts_G: I64
+    cell_N: I32
+    place_N: I32
+
+
 class SparseMinibatch(NamedTuple):
     """What the network is shown of B cells, without the zeros.
 
@@ -42,6 +56,7 @@ class SparseMinibatch(NamedTuple):
         count_N: counts.
         shown_N: counts over size factors, as the encoder sees them.
         library_B: the sum of each cell's counts.
+        by_gene: the same counts in the order of their genes.
         place_B: the number of each cell's path.
         style_B: the number of the path whose effects the encoder's hidden layer gets.
         node_PL: the paths, a node for each level, -1 where unknown.
@@ -53,6 +68,7 @@ class SparseMinibatch(NamedTuple):
     count_N: F32
     shown_N: F32
     library_B: F32
+    by_gene: ByGene
     place_B: I64
     style_B: I64
     node_PL: Tensor
@@ -109,7 +125,8 @@ def drawn(
     whole = drawn_by is None
     terms = augmentation.thinning and not whole, augmentation.gene_drop and not whole
     found = _draw(arrays, size_factor_S, rows, terms, *(drawn_by or (0, 0)))
-    return SparseMinibatch(*found, place_B, style_B, node_PL)
+    by_gene = ByGene(*_by_gene(*found[:2]))
+    return SparseMinibatch(*found, by_gene, place_B, style_B, node_PL)
 
 
 @kernel
@@ -146,3 +163,22 @@ def _draw(
         for i in range(n):
             shown_N[to + i] *= inverse
     return starts_B, gene_N, count_N, shown_N, library_B
+
+
+@kernel
+def _by_gene(starts_B: I64, gene_N: I32) -> tuple[I64, I32, I32]:
+    """`ByGene` of counts in the order of their cells."""
+    n_genes = gene_N.max() + 1 if len(gene_N) else 0
+    starts_G = np.zeros(n_genes + 1, np.int64)
+    for g in gene_N:
+        starts_G[g + 1] += 1
+    for g in range(n_genes):
+        starts_G[g + 1] += starts_G[g]
+    next_G = starts_G[:-1].copy()
+    cell_N, place_N = np.empty(len(gene_N), np.int32), np.empty(len(gene_N), np.int32)
+    for b in range(len(starts_B) - 1):
+        for i in range(starts_B[b], starts_B[b + 1]):
+            to = next_G[gene_N[i]]
+            next_G[gene_N[i]] = to + 1
+            cell_N[to], place_N[to] = b, i
+    return starts_G, cell_N, place_N

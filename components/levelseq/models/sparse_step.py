@@ -87,6 +87,7 @@ class SparseStep:
         slopes = (by_encoder, by_decoder_in, by_decoder, by_genes)
         for effects, slope_PW in zip(self._effects, slopes):
             effects.backward(slope_PW)
+        self._reconstruction.end()
         return loss + loss_of_labels + kl_weight * divergence
 
     def _labels(

@@ -9,6 +9,7 @@ so both threads do run at once; unlike OpenMP's, a thread that waits takes no co
 from __future__ import annotations
 
 import contextlib
+import itertools
 import queue
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -18,13 +19,13 @@ import torch
 
 from levelseq.normalize.compiled import n_threads
 
-__all__ = ["ahead", "halves", "in_parts", "shared", "with_helper"]
+__all__ = ["Job", "ahead", "begun", "halves", "in_parts", "shared", "with_helper"]
 
 Part = TypeVar("Part")
 Result = TypeVar("Result")
 
 
-class _Job(Generic[Part, Result]):
+class Job(Generic[Part, Result]):
     """Parts of some work, which threads take until none is left."""
 
     def __init__(self, work: Callable[[Part], Result], parts: Sequence[Part]) -> None:
@@ -56,7 +57,7 @@ class _Job(Generic[Part, Result]):
             self._results[i] = self._work(part)
 
 
-_Jobs: TypeAlias = "queue.SimpleQueue[_Job[Any, Any] | None]"
+_Jobs: TypeAlias = "queue.SimpleQueue[Job[Any, Any] | None]"
 _jobs: _Jobs | None = None
 _shared = True
 
@@ -87,7 +88,7 @@ def with_helper() -> Iterator[None]:
 
 @contextlib.contextmanager
 def shared(yes: bool) -> Iterator[None]:
-    """Whether the helper has a part in the work; not worth it where parts take microseconds."""
+    """Whether `in_parts` asks the helper; not worth it where parts take microseconds."""
     global _shared
     before, _shared = _shared, yes
     try:
@@ -96,34 +97,49 @@ def shared(yes: bool) -> Iterator[None]:
         _shared = before
 
 
+def begun(work: Callable[[Part], Result], parts: Sequence[Part]) -> Job[Part, Result]:
+    """Some work on each part, which a helper begins; to be ended by `Job.results`."""
+    job = Job(work, parts)
+    if _jobs is not None:
+        _jobs.put(job)
+    return job
+
+
 def in_parts(work: Callable[[Part], Result], parts: Sequence[Part]) -> list[Result]:
     """The results of some work on each part, in order."""
-    return _begun(work, parts).results()
+    return (begun(work, parts) if _shared else Job(work, parts)).results()
 
 
-def ahead(work: Callable[[Part], Result], parts: Iterable[Part]) -> Iterator[Result]:
-    """The results of some work on each part; a helper is at the next while one is used."""
-    if not _shared:
+def ahead(
+    work: Callable[[Part], Result], parts: Iterable[Part], at_once: int = 1
+) -> Iterator[Result]:
+    """The results of some work on each part; a helper is at the next ones while some are used.
+
+    Args:
+        work: what is done.
+        parts: in order.
+        at_once: so many are one task of the helper's, since it takes a while to wake.
+    """
+    if _jobs is None:
         yield from map(work, parts)
         return
-    jobs = (_begun(work, [part]) for part in parts)
+    left = iter(parts)
+    tasks = iter(lambda: list(itertools.islice(left, at_once)), [])
+
+    def all_of(task: list[Part]) -> list[Result]:
+        return [work(part) for part in task]
+
+    jobs = (begun(all_of, [task]) for task in tasks)
     job = next(jobs, None)
     while job is not None:
-        result = job.results()[0]
+        results = job.results()[0]
         job = next(jobs, None)
-        yield result
+        yield from results
 
 
 def halves(n: int) -> list[slice]:
     """The two halves of n things."""
     return [slice(0, n // 2), slice(n // 2, n)]
-
-
-def _begun(work: Callable[[Part], Result], parts: Sequence[Part]) -> _Job[Part, Result]:
-    job = _Job(work, parts)
-    if _jobs is not None and _shared:
-        _jobs.put(job)
-    return job
 
 
 def _serve(jobs: _Jobs) -> None:

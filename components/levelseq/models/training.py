@@ -29,6 +29,8 @@ __all__ = ["Minibatches", "Progress", "TrainingPlan", "split", "train_network"]
 RISING = 0.2
 # The cells of a minibatch from which on a second thread helps: for fewer, waking it takes longer.
 CELLS_SHARED = 256
+# The cells of minibatches that are drawn ahead in one task.
+CELLS_AHEAD = 1024
 
 
 class Minibatches(Protocol):
@@ -126,6 +128,7 @@ def train_network(
         precisions=network.precisions()
     )
     descent, seed = Descent(network), processes.seed(plan.seed)
+    at_once = max(1, CELLS_AHEAD // plan.batch_size)
 
     def draw(step: int) -> tuple[Any, Minibatch | SparseMinibatch]:
         cells = sampler.minibatch(step)
@@ -145,7 +148,7 @@ def train_network(
                 {name: value / len(minibatches) for name, value in progress.precisions.items()}
             )
             steps = range(progress.step, sampler.end_of_epoch(progress.step))
-            for step, (cells, batch) in zip(steps, ahead(draw, steps)):
+            for step, (cells, batch) in zip(steps, ahead(draw, steps, at_once)):
                 stop = _train_step(descent, optimizer, batch, cells, step, plan, processes, told)
                 progress.step = step + 1
                 if progress.step == sampler.end_of_epoch(step):

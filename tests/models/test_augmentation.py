@@ -8,7 +8,7 @@ import scipy.sparse as sp
 import torch
 
 from levelseq.cohort import open_cohort
-from levelseq.cohort.loader import GeneCounts
+from levelseq.cohort.loader import gene_counts
 from levelseq.models.augmentation import Augmentation, Partners, parse_terms
 from levelseq.models.augmentation_kernels import MOST_HIDDEN
 from levelseq.models.cell_mixing import similar_cells
@@ -161,10 +161,10 @@ def test_the_most_similar_cells_are_of_a_cells_batch_and_mostly_of_its_type(
     cohort, model = open_cohort(trained.cohort), load_model(trained.model)
     obs = cohort.obs()
     batch = model.tree.leaf_codes(obs)
-    with GeneCounts(cohort, model.space) as counts:
-        everyone = np.arange(len(obs))
-        similar = similar_cells(counts, batch, everyone, 0).of_SK
-        again = similar_cells(counts, batch, everyone, 0).of_SK
+    counts = gene_counts(cohort, model.space)
+    everyone = np.arange(len(obs))
+    similar = similar_cells(counts, batch, everyone, 0).of_SK
+    again = similar_cells(counts, batch, everyone, 0).of_SK
     np.testing.assert_array_equal(similar, again)
     assert (batch[similar] == batch[:, None]).all()
     assert (similar != np.arange(len(obs))[:, None]).all()
@@ -176,8 +176,8 @@ def test_what_is_held_out_is_mixed_into_no_cell(trained: Trained) -> None:
     cohort, model = open_cohort(trained.cohort), load_model(trained.model)
     batch = model.tree.leaf_codes(cohort.obs())
     fitted, held_out = split(len(batch), 0)
-    with GeneCounts(cohort, model.space) as counts:
-        similar = similar_cells(counts, batch, fitted, 0).of_SK
+    counts = gene_counts(cohort, model.space)
+    similar = similar_cells(counts, batch, fitted, 0).of_SK
     assert not np.isin(similar[fitted], held_out).any()
     assert (similar[fitted] != fitted[:, None]).all()
     assert (similar[held_out] == held_out[:, None]).all()
@@ -186,15 +186,15 @@ def test_what_is_held_out_is_mixed_into_no_cell(trained: Trained) -> None:
 def test_an_accelerator_is_shown_what_a_processor_is(trained: Trained) -> None:
     cohort, model = open_cohort(trained.cohort), load_model(trained.model)
     nodes, rows = model.tree.node_codes(cohort.obs()), np.arange(0, 600, 7)
-    with GeneCounts(cohort, model.space) as counts:
-        partners = similar_cells(
-            counts, model.tree.leaf_codes(cohort.obs()), np.arange(len(cohort.obs())), 0
-        )
-        augmentation = Augmentation(True, True, True, partners)
-        sparse, full = (
-            CohortMinibatches(counts, nodes, fill, augmentation).for_losses(rows, (1, 2))
-            for fill in (None, model.mean_scaled_G)
-        )
+    counts = gene_counts(cohort, model.space)
+    partners = similar_cells(
+        counts, model.tree.leaf_codes(cohort.obs()), np.arange(len(cohort.obs())), 0
+    )
+    augmentation = Augmentation(True, True, True, partners)
+    sparse, full = (
+        CohortMinibatches(counts, nodes, fill, augmentation).for_losses(rows, (1, 2))
+        for fill in (None, model.mean_scaled_G)
+    )
     for values, shown in ((sparse.count_N, full.counts_BG), (sparse.shown_N, full.scaled_BG)):
         ones = (values, sparse.gene_N, sparse.starts_B)
         np.testing.assert_array_equal(sp.csr_matrix(ones, shown.shape).toarray(), shown.numpy())

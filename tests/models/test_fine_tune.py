@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from levelseq.cohort import open_cohort
-from levelseq.cohort.loader import GeneCounts
+from levelseq.cohort.loader import gene_counts
 from levelseq.models.anchors_moved import anchors_moved
 from levelseq.models.conditional_vae import VaeModel
 from levelseq.models.descent import Descent
@@ -36,9 +36,9 @@ def loss_of(model: str, cohort: str) -> float:
     loaded, opened = load_model(model), open_cohort(cohort)
     assert isinstance(loaded, VaeModel)
     obs = opened.obs()
-    with GeneCounts(opened, loaded.space) as counts:
-        minibatches = CohortMinibatches(counts, loaded.tree.node_codes(obs))
-        return held_out_loss(Descent(loaded.network), minibatches, np.arange(len(obs)), ALONE)
+    counts = gene_counts(opened, loaded.space)
+    minibatches = CohortMinibatches(counts, loaded.tree.node_codes(obs))
+    return held_out_loss(Descent(loaded.network), minibatches, np.arange(len(obs)), ALONE)
 
 
 def test_the_parent_is_named_and_the_old_leaves_stay(trained: Trained, tuned: str) -> None:

@@ -9,7 +9,7 @@ import torch
 
 from levelseq.cohort import BatchTree, open_cohort
 from levelseq.cohort.gene_space import GeneSpace
-from levelseq.cohort.loader import GeneCounts
+from levelseq.cohort.loader import gene_counts
 from levelseq.models.critic import Critic
 from levelseq.models.minibatches import CohortMinibatches
 from levelseq.models.node_effects import NodeEffects
@@ -45,7 +45,7 @@ def minibatches(trained: Trained) -> tuple[CohortMinibatches, list[int], int]:
         cohort, state.genes, state.variable_genes, state.size_factors.reference_library
     )
     tree = BatchTree.from_obs(cohort.obs(), ["site", "run"])
-    counts = GeneCounts(cohort, space)
+    counts = gene_counts(cohort, space)
     found = CohortMinibatches(counts, tree.node_codes(cohort.obs()), fused=False)
     return found, [len(nodes) for nodes in tree.nodes], counts.shape[1]
 

@@ -14,7 +14,7 @@ import torch
 
 from levelseq.cohort import BatchTree, open_cohort
 from levelseq.cohort.gene_space import GeneSpace
-from levelseq.cohort.loader import GeneCounts
+from levelseq.cohort.loader import GeneCounts, gene_counts
 from levelseq.cohort.sampler import EpochSampler
 from levelseq.errors import BadInput, Retryable
 from levelseq.models.augmentation import Augmentation
@@ -82,7 +82,7 @@ def setting(trained: Trained) -> tuple[GeneCounts, CohortMinibatches, list[int]]
         cohort, state.genes, state.variable_genes, state.size_factors.reference_library
     )
     tree = BatchTree.from_obs(cohort.obs(), ["site", "run"])
-    counts = GeneCounts(cohort, space)
+    counts = gene_counts(cohort, space)
     everyone = np.arange(len(cohort.obs()))
     partners = similar_cells(counts, tree.leaf_codes(cohort.obs()), everyone, seed=0)
     every_term = Augmentation(True, True, True, partners)

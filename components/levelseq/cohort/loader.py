@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,9 @@ import scipy.sparse as sp
 
 from levelseq.cohort.cohort import Cohort
 from levelseq.cohort.gene_space import GeneSpace
+from levelseq.cohort.shards import ShardReader
 
-__all__ = ["GeneCounts"]
+__all__ = ["GeneCounts", "gene_counts"]
 
 Indices = np.ndarray[Any, np.dtype[np.int64]]
 
@@ -21,7 +23,7 @@ class GeneCounts:
     """Counts of a gene space's variable genes, in CSR arrays on local scratch disk.
 
     One pass over the shards writes them; afterwards any rows can be read in any order, and the
-    memory in use is what the operating system caches. Close it, or use it with `with`.
+    memory in use is what the operating system caches. The files go with the object.
 
     Attributes:
         size_factors: (n,) library over the space's genes, on the space's scale. Genes that the
@@ -37,8 +39,9 @@ class GeneCounts:
         index = cohort.var().index
         scaled = index.get_indexer(space.table.index[scale_genes])
         columns = index.get_indexer(np.array(space.variable)[self.measured])
-        self._scratch = tempfile.TemporaryDirectory(prefix="levelseq-")
-        folder = Path(self._scratch.name)
+        scratch = tempfile.TemporaryDirectory(prefix="levelseq-")
+        weakref.finalize(self, scratch.cleanup)
+        folder = Path(scratch.name)
         lengths, libraries = [np.zeros(1, dtype=np.int64)], []
         with (folder / "data").open("wb") as data, (folder / "indices").open("wb") as indices:
             for shard in cohort.shards():
@@ -58,16 +61,6 @@ class GeneCounts:
         self.size_factors = np.where(library > 0, library / space.reference_library, 1.0)
         self.shape = (len(self._indptr) - 1, len(space.variable))
 
-    def __enter__(self) -> GeneCounts:
-        return self
-
-    def __exit__(self, *failure: object) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Remove the scratch files."""
-        self._scratch.cleanup()
-
     @property
     def arrays(self) -> tuple[Any, Any, Indices]:
         """Counts, genes and where each observation starts, as in CSR."""
@@ -80,6 +73,25 @@ class GeneCounts:
         picked = np.arange(indptr[-1]) + np.repeat(starts - indptr[:-1], ends - starts)
         shape = (len(observations), self.shape[1])
         return sp.csr_matrix((self._data[picked], self._indices[picked], indptr), shape=shape)
+
+
+_laid_out: weakref.WeakKeyDictionary[ShardReader, tuple[GeneSpace, GeneCounts]]
+_laid_out = weakref.WeakKeyDictionary()
+
+
+def gene_counts(cohort: Cohort, space: GeneSpace) -> GeneCounts:
+    """The counts of a cohort's variable genes.
+
+    Laid out when they are first asked for, and kept while the cohort is: a step that fits a model
+    asks for them once for each thing that it measures.
+
+    Raises:
+        BadInput: more than a fifth of the variable genes are missing.
+    """
+    kept = _laid_out.get(cohort.reader)
+    if kept is None or kept[0] is not space:
+        kept = _laid_out[cohort.reader] = space, GeneCounts(cohort, space)
+    return kept[1]
 
 
 def _map(path: Path, dtype: Any) -> np.ndarray[Any, Any]:

@@ -12,7 +12,7 @@ import torch
 from sklearn.neighbors import NearestNeighbors
 
 from levelseq.cohort import BatchTree, Cohort, content_key, open_cohort
-from levelseq.cohort.loader import GeneCounts
+from levelseq.cohort.loader import gene_counts
 from levelseq.models.conditional_vae import VaeModel
 from levelseq.models.drift_reference import DriftReference
 from levelseq.models.embedding import latent_states
@@ -177,17 +177,17 @@ def adapt_vae(
     adapted = model if known.all() else model.with_leaves_of(obs)
     adapted = replace(adapted, network=copy.deepcopy(adapted.network))
     codes = adapted.tree.leaf_codes(obs)
-    with GeneCounts(cohort, model.space) as counts:
-        minibatches = adapted.minibatches(counts, obs)
-        kinds = kinds_of(model)
-        for leaf in np.unique(codes if known.all() else codes[~known]):
-            rows = np.flatnonzero(codes == leaf)
-            if genes and adapted.network.n_nodes:
-                _fit_leaf(adapted, minibatches, kinds, int(leaf), rows)
-            state = latent_states(adapted.network, minibatches, rows)
-            node_L = minibatches.nodes(rows[:1])[0]
-            place = adapted.place.with_leaf_of(state, node_L, adapted.n_nodes)
-            adapted = replace(adapted, place=place)
+    counts = gene_counts(cohort, model.space)
+    minibatches = adapted.minibatches(counts, obs)
+    kinds = kinds_of(model)
+    for leaf in np.unique(codes if known.all() else codes[~known]):
+        rows = np.flatnonzero(codes == leaf)
+        if genes and adapted.network.n_nodes:
+            _fit_leaf(adapted, minibatches, kinds, int(leaf), rows)
+        state = latent_states(adapted.network, minibatches, rows)
+        node_L = minibatches.nodes(rows[:1])[0]
+        place = adapted.place.with_leaf_of(state, node_L, adapted.n_nodes)
+        adapted = replace(adapted, place=place)
     return adapted
 
 

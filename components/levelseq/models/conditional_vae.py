@@ -18,7 +18,7 @@ from torch import Tensor
 
 from levelseq.cohort import BatchTree, Cohort
 from levelseq.cohort.gene_space import GeneSpace
-from levelseq.cohort.loader import GeneCounts
+from levelseq.cohort.loader import GeneCounts, gene_counts
 from levelseq.models.anchors import Anchors
 from levelseq.models.embedding import Embedding
 from levelseq.models.label_transfer import LabelTransfer
@@ -108,9 +108,9 @@ class VaeModel:
         nodes = self.tree.node_codes(obs)
         if unseen:
             nodes = self.tree.as_unseen(nodes)
-        with GeneCounts(cohort, self.space) as counts:
-            minibatches = CohortMinibatches(counts, nodes, self.mean_scaled_G)
-            return self.embed(minibatches, np.arange(len(obs)) if rows is None else rows)
+        counts = gene_counts(cohort, self.space)
+        minibatches = CohortMinibatches(counts, nodes, self.mean_scaled_G)
+        return self.embed(minibatches, np.arange(len(obs)) if rows is None else rows)
 
     def levelled(
         self, cohort: Cohort, reference: Path, shards: Sequence[int], *, interval: bool = False
@@ -125,14 +125,14 @@ class VaeModel:
         (zero inflation), the expected shares are of what is left: a batch that loses more of a
         gene has its counts raised by as much, on average over cells.
         """
-        with GeneCounts(cohort, self.space) as counts:
-            minibatches = self.minibatches(counts, cohort.obs())
-            starts = cohort.starts()
-            for number in shards:
-                rows = np.arange(starts[number], starts[number + 1])
-                levelled = self._level(minibatches, rows, counts, reference, interval)
-                obs = cohort.reader.obs_of(number)
-                yield LevelledShard(obs, counts.size_factors[rows], levelled)
+        counts = gene_counts(cohort, self.space)
+        minibatches = self.minibatches(counts, cohort.obs())
+        starts = cohort.starts()
+        for number in shards:
+            rows = np.arange(starts[number], starts[number + 1])
+            levelled = self._level(minibatches, rows, counts, reference, interval)
+            obs = cohort.reader.obs_of(number)
+            yield LevelledShard(obs, counts.size_factors[rows], levelled)
 
     def _level(
         self,

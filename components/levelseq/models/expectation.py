@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from levelseq.cohort import BatchTree, Cohort
-from levelseq.cohort.loader import GeneCounts
+from levelseq.cohort.loader import gene_counts
 from levelseq.models.conditional_vae import VaeModel
 from levelseq.models.minibatches import CohortMinibatches, blocks
 from levelseq.validate.drift import Prototypes
@@ -74,7 +74,8 @@ def gene_totals(
     if unseen:
         nodes = model.tree.as_unseen(nodes)
     kinds, totals = kinds_of(model), {}
-    with GeneCounts(cohort, model.space) as counts, torch.no_grad():
+    counts = gene_counts(cohort, model.space)
+    with torch.no_grad():
         minibatches = CohortMinibatches(counts, nodes, model.mean_scaled_G)
         for leaf in np.unique(codes):
             rows = np.flatnonzero(codes == leaf)

@@ -14,7 +14,7 @@ import numpy as np
 
 from levelseq.cohort import Cohort, content_key, open_cohort
 from levelseq.cohort.joint_counts import JointCounts
-from levelseq.cohort.loader import GeneCounts
+from levelseq.cohort.loader import gene_counts
 from levelseq.errors import BadAddress
 from levelseq.models.adapt import adapt_vae
 from levelseq.models.anchors import Anchors
@@ -117,8 +117,7 @@ def fine_tune(
     fresh = np.sort(_some_of_each(adapted.tree.leaf_codes(new.obs())[fresh], fresh, len(replayed)))
     chosen = ((own, replayed), (new, fresh))
     nodes = np.concatenate([adapted.tree.node_codes(c.obs())[rows] for c, rows in chosen])
-    with GeneCounts(own, model.space) as old, GeneCounts(new, model.space) as later:
-        counts = JointCounts([(old, replayed), (later, fresh)])
+    counts = JointCounts([(gene_counts(each, model.space), rows) for each, rows in chosen])
     minibatches = CohortMinibatches(counts, nodes, fused=network.fused)
     plan = _plan(len(nodes), learning_rate, seed)
     progress = train_network(network, minibatches, plan)

@@ -19,7 +19,7 @@ import torch
 
 from levelseq.cohort import Cohort
 from levelseq.cohort.joined import held
-from levelseq.cohort.loader import GeneCounts
+from levelseq.cohort.loader import gene_counts
 from levelseq.models.classical import ClassicalModel
 from levelseq.models.conditional_vae import VaeModel
 from levelseq.models.minibatches import blocks
@@ -79,7 +79,8 @@ def _of_counts(model: VaeModel, seen: Cohort, rest: Cohort, genes: list[str]) ->
     columns = torch.as_tensor([place[gene] for gene in genes])
     counts_SG = _counts(rest, genes)
     found = np.empty(len(counts_SG))
-    with GeneCounts(seen, model.space) as counts, torch.no_grad():
+    counts = gene_counts(seen, model.space)
+    with torch.no_grad():
         minibatches = model.minibatches(counts, seen.obs())
         for rows in blocks(np.arange(len(found))):
             batch = minibatches.tensors(rows)

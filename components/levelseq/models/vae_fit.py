@@ -11,7 +11,7 @@ import torch
 
 from levelseq.cohort import BatchTree, Cohort
 from levelseq.cohort.gene_space import GeneSpace
-from levelseq.cohort.loader import GeneCounts
+from levelseq.cohort.loader import GeneCounts, gene_counts
 from levelseq.models.anchors import Anchors
 from levelseq.models.augmentation import Augmentation
 from levelseq.models.cell_mixing import similar_cells
@@ -53,7 +53,8 @@ def fit_vae(
         BadInput: a count is absurd, or the loss is not a number; the gene and the batch are named.
     """
     obs = cohort.obs()
-    with GeneCounts(cohort, space) as counts, with_helper():
+    counts = gene_counts(cohort, space)
+    with with_helper():
         names = _names(cohort, space, tree)
         refuse_absurd_counts(counts, names)
         torch.manual_seed(plan.seed)

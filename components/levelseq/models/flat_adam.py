@@ -52,6 +52,7 @@ class FlatAdam:
             torch.zeros(sum(sizes), device=device) for _ in range(4)
         )
         self._sizes, self._precision = np.array(sizes), np.zeros(len(sizes), np.float32)
+        self._precision_everywhere: Tensor | None = None
         self._steps = 0
         self._part: dict[str, slice] = {}
         first = 0
@@ -74,6 +75,7 @@ class FlatAdam:
         numbers = {name: number for number, name in enumerate(self._part)}
         for name, value in precision.items():
             self._precision[numbers[name]] = value
+        self._precision_everywhere = None
 
     def step(self) -> None:
         """One step down the gradients, which are zero afterwards."""
@@ -93,8 +95,10 @@ class FlatAdam:
 
             begun(step, halves(len(value))).results()
             return
-        precision = torch.from_numpy(np.repeat(self._precision, self._sizes))
-        self._slope.addcmul_(precision.to(self._value.device), self._value)
+        if self._precision_everywhere is None:
+            precision = torch.from_numpy(np.repeat(self._precision, self._sizes))
+            self._precision_everywhere = precision.to(self._value.device)
+        self._slope.addcmul_(self._precision_everywhere, self._value)
         self._mean.lerp_(self._slope, 1 - b1)
         self._square.mul_(b2).addcmul_(self._slope, self._slope, value=1 - b2)
         down = self._square.sqrt().div_(root).add_(self._eps)

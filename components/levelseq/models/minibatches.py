@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -12,17 +13,22 @@ from torch import Tensor
 from levelseq.cohort.joint_counts import JointCounts
 from levelseq.cohort.loader import GeneCounts
 from levelseq.models.augmentation import Augmentation
+from levelseq.models.device_counts import DeviceCounts, DeviceMinibatch, bytes_of
 from levelseq.models.networks import Minibatch
 from levelseq.models.sparse_minibatches import ONLY_THINNED, Paths, SparseMinibatch, drawn
 
 __all__ = ["CohortMinibatches", "blocks", "device"]
 
 BLOCK = 2048
+MOST_OF_FREE = 0.5
+"""Of the accelerator's free memory that counts may take; the rest is for the training."""
 
 
 def device() -> torch.device:
-    """The accelerator if there is one."""
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    """This process's accelerator if there is one, by number: threads have defaults of their own."""
+    if not torch.cuda.is_available():
+        return torch.device("cpu")
+    return torch.device("cuda", torch.cuda.current_device())
 
 
 class CohortMinibatches:
@@ -53,7 +59,7 @@ class CohortMinibatches:
         self._augmentation = augmentation
         self._labels = None if label_S is None else torch.as_tensor(label_S)
         self._device = device()
-        self._sparse = fused and self._device.type == "cpu" and self._fill is None
+        self._fused = fused and self._fill is None
         self._paths = Paths(self._nodes)
 
     def __len__(self) -> int:
@@ -81,18 +87,21 @@ class CohortMinibatches:
 
     def for_losses(
         self, observations: Any, drawn_by: tuple[int, int] | None = None
-    ) -> Minibatch | SparseMinibatch:
+    ) -> Minibatch | SparseMinibatch | DeviceMinibatch:
         """What the network's losses are computed from quickest.
 
         Args:
             observations: numbers of the observations.
             drawn_by: seed and step that decide what is changed at random; None: nothing is.
         """
+        if self._on_device is not None:
+            thinned = drawn_by is not None and self._augmentation.thinning
+            return DeviceMinibatch(self._on_device, observations, thinned)
         arrays, factors = self._counts.arrays, self._counts.size_factors
         batch = drawn(arrays, factors, self._paths, observations, drawn_by, self._augmentation)
         if self._labels is not None:
             batch = batch._replace(label_B=self._labels[observations])
-        if self._sparse:
+        if self._fused and self._device.type == "cpu":
             return batch
         shape = len(observations), self._counts.shape[1]
         counts, scaled = (
@@ -103,6 +112,16 @@ class CohortMinibatches:
         styles = batch.node_PL[torch.from_numpy(batch.style_B)].to(self._device)
         labels = None if batch.label_B is None else batch.label_B.to(self._device)
         return dense._replace(style_BL=styles, label_B=labels)
+
+    @cached_property
+    def _on_device(self) -> DeviceCounts | None:
+        """All counts on the accelerator; None: there is none, or they have no place in it."""
+        plain = self._augmentation._replace(thinning=True) == ONLY_THINNED
+        if not (self._device.type == "cuda" and self._fused and plain):
+            return None
+        if bytes_of(self._counts) > MOST_OF_FREE * torch.cuda.mem_get_info(self._device)[0]:
+            return None
+        return DeviceCounts(self._counts, self._paths, self._labels, self._device)
 
     def _minibatch(
         self, counts: sp.csr_matrix, scaled: sp.csr_matrix, node_BL: Tensor

@@ -14,13 +14,12 @@ import torch
 from torch import Tensor
 
 from levelseq.cohort.sampler import EpochSampler
-from levelseq.models.descent import Descent
+from levelseq.models.descent import AnyMinibatch, Descent
 from levelseq.models.flat_adam import FlatAdam
-from levelseq.models.networks import ConditionalVAE, Minibatch
+from levelseq.models.networks import ConditionalVAE
 from levelseq.models.not_finite import NotFinite
 from levelseq.models.preemption import Told, told_to_stop
 from levelseq.models.processes import ALONE, Processes
-from levelseq.models.sparse_minibatches import SparseMinibatch
 from levelseq.models.threads import ahead, shared
 
 __all__ = ["Minibatches", "Progress", "TrainingPlan", "split", "train_network"]
@@ -40,7 +39,7 @@ class Minibatches(Protocol):
 
     def for_losses(
         self, observations: Any, drawn_by: tuple[int, int] | None = None
-    ) -> Minibatch | SparseMinibatch:
+    ) -> AnyMinibatch:
         """What the network is shown of the observations, changed at random by a seed and step."""
         ...
 
@@ -130,7 +129,7 @@ def train_network(
     descent, seed = Descent(network), processes.seed(plan.seed)
     at_once = max(1, CELLS_AHEAD // plan.batch_size)
 
-    def draw(step: int) -> tuple[Any, Minibatch | SparseMinibatch]:
+    def draw(step: int) -> tuple[Any, AnyMinibatch]:
         cells = sampler.minibatch(step)
         return cells, minibatches.for_losses(processes.part(cells), (seed, step))
 
@@ -193,7 +192,7 @@ def held_out_loss(
 def _train_step(
     descent: Descent,
     optimizer: FlatAdam,
-    batch: Minibatch | SparseMinibatch,
+    batch: AnyMinibatch,
     observations: Any,
     step: int,
     plan: TrainingPlan,

@@ -21,6 +21,7 @@ from unittest.mock import patch
 
 import numpy as np
 import pandas as pd
+from ablation_terms import Contrastive, Cycle, MixturePrior
 from integration import BAR_SETS, counts_of, shared
 from real import SETS
 from studies import ingested
@@ -32,9 +33,13 @@ from levelseq.models import (
     label_head,
     latent_levelling,
     planning,
+    style_transfer,
     training,
     vae_fit,
 )
+from levelseq.models.conditional_vae import VaeModel
+from levelseq.models.networks import ConditionalVAE
+from levelseq.models.node_effects import NodeEffects
 from levelseq.models.saving import load_model
 from levelseq.normalize import step as normalize
 from levelseq.normalize.params import NormalizeParams
@@ -53,6 +58,14 @@ def _states_as_they_are(_: Any, z_SZ: Any, *rest: Any) -> Any:
 
 def _components_as_they_are(y_SP: Any, *rest: Any) -> Any:
     return np.eye(y_SP.shape[1])
+
+
+def _as_before_training(effects: NodeEffects) -> list[float]:
+    return [1 / effects.prior_sd**2 for _ in effects.levels]
+
+
+def _as_network(kind: type[ConditionalVAE]) -> list[Any]:
+    return [patch.object(VaeModel, "NETWORK", kind)]
 
 
 WITHOUT: dict[str, tuple[list[Any], dict[str, Any]]] = {
@@ -81,6 +94,19 @@ WITHOUT: dict[str, tuple[list[Any], dict[str, Any]]] = {
     "batches left in clusters not counted as spread": (
         [patch.object(cluster_metric, "BATCH_WEIGHT", 0.0)],
         {},
+    ),
+    "shrinkage of the tree's levels not learned": (
+        [patch.object(NodeEffects, "precisions", _as_before_training)],
+        {},
+    ),
+    "no effects of batches in the network (--model-class scgen)": ([], {"model_class": "scgen"}),
+    "a mixture of 20 normals as prior": (_as_network(MixturePrior), {}),
+    "with a contrastive term": (_as_network(Contrastive), {}),
+    "with a cycle through another batch": (_as_network(Cycle), {}),
+    "style transfer (--model-class gan)": ([], {"model_class": "gan"}),
+    "style transfer without its cycle term": (
+        [patch.object(style_transfer, "CYCLE", 0.0)],
+        {"model_class": "gan"},
     ),
     "encoder's counts not thinned": ([], {"augment": "none"}),
     "with gene drop": ([], {"augment": "thinning,gene_drop"}),
@@ -172,7 +198,7 @@ class Study:
                 stack.enter_context(each)
             if way in AFTER_TRAINING:
                 stack.enter_context(self.trained_once(seed))
-            params = TrainParams(seed=seed, model_class="vae", **choices)
+            params = TrainParams(seed=seed, **{"model_class": "vae"} | choices)
             model = load_model(train.run(params, self.cohort, self.values, folder))
             places = model.embedding(self.opened, self.opened.obs())
         return scib.scores(places, self.before, self.batch, self.label).total

@@ -36,7 +36,7 @@ STUDY = (
     "keep",
     "genes",
 )
-MAPPING = ("output_genes", "reference_batch", "interval", "most_unsupported")
+MAPPING = ("output_genes", "reference_batch", "interval", "reference_counts", "most_unsupported")
 
 
 class Gathered(NamedTuple):

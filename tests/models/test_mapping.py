@@ -166,8 +166,11 @@ def test_a_cohort_that_lacks_a_few_genes_is_mapped_without_them_and_exported(
     missing = set(load_model(trained.model).space.variable) & set(shard.var_names[:12])
     assert missing
     assert levelled.manifest["missing_genes"] == len(missing)
+    assert set(levelled.manifest["missing_gene_ids"]) == missing
     assert not missing & set(levelled.var().index)
-    assert "genes of the model that not every deposit has" in capsys.readouterr().err
+    assert (
+        f"takes their mean: {levelled.manifest['missing_gene_ids'][0]}" in capsys.readouterr().err
+    )
     whole = open_normalized(
         map_cohort(NormalizeParams(), trained.cohort, trained.model, trained.workspace)
     )
@@ -175,3 +178,47 @@ def test_a_cohort_that_lacks_a_few_genes_is_mapped_without_them_and_exported(
     near = np.linalg.norm(levelled.embedding() - whole.embedding()[run1], axis=1)
     assert np.median(near) < 0.5 * np.median(np.linalg.norm(whole.embedding(), axis=1))
     assert export(address, str(tmp_path / "out.h5ad")).endswith("out.h5ad")
+
+
+def test_counts_on_the_reference_batch_are_integers_with_its_shares_of_genes(
+    trained: Trained,
+) -> None:
+    params = NormalizeParams(reference_counts=True)
+    address = map_cohort(params, trained.cohort, trained.model, trained.workspace)
+    values = open_normalized(address)
+    shards, cohort = list(values.shards()), open_cohort(trained.cohort)
+    made = sp.vstack([shard.layers["reference_counts"] for shard in shards]).toarray()
+    seen = sp.vstack([shard[:, shards[0].var_names].X for shard in cohort.shards()]).toarray()
+    obs = cohort.obs()
+    run = obs["run"].astype(str).to_numpy()
+    there = run == values.manifest["reference_batch"]
+    assert made.dtype.kind == "i"
+    np.testing.assert_array_equal(made[there], seen[there])
+    assert (made[~there] != seen[~there]).any()
+    # The shares of genes, type by type, come nearer to the reference batch's.
+    kind = obs["cell_type"].astype(str).to_numpy()
+    for name in np.unique(kind):
+        cells, target = (kind == name) & ~there, (kind == name) & there
+        shares = [counts.sum(axis=0) / counts.sum() for counts in (seen[cells], made[cells])]
+        true = seen[target].sum(axis=0) / seen[target].sum()
+        before, after = (np.abs(np.log((s + 1e-4) / (true + 1e-4))).mean() for s in shares)
+        assert after < 0.8 * before
+
+
+def test_without_being_asked_for_no_counts_are_written(mapped: str) -> None:
+    assert "reference_counts" not in next(open_normalized(mapped).shards()).layers
+
+
+def test_the_root_is_the_mean_of_all_batches(trained: Trained) -> None:
+    def mean_of(reference: str) -> np.ndarray:
+        params = NormalizeParams(reference_batch=reference)
+        address = map_cohort(params, trained.cohort, trained.model, trained.workspace)
+        manifest = open_normalized(address).manifest
+        assert manifest["reference_batch"] == reference
+        return np.vstack([shard.X for shard in open_normalized(address).shards()]).mean(axis=0)
+
+    runs = sorted(set(open_cohort(trained.cohort).obs()["run"].astype(str)))
+    means, root = [mean_of(run) for run in runs], mean_of("root")
+    distances = [np.abs(root - mean).mean() for mean in means]
+    between = [np.abs(one - other).mean() for one in means for other in means if one is not other]
+    assert 0 < max(distances) < np.mean(between)

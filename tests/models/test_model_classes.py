@@ -159,3 +159,17 @@ def test_adapting_brings_a_new_run_to_the_others(fitted: Trained, adapted: str) 
 
 def test_a_batch_split_at_random_hardly_moves(fitted: Trained) -> None:
     assert false_correction(fitted.model, fitted.cohort, seed=0) < 0.1
+
+
+def test_counts_on_the_reference_batch(fitted: Trained) -> None:
+    address = map_cohort(
+        NormalizeParams(reference_counts=True), fitted.cohort, fitted.model, fitted.workspace
+    )
+    values, cohort = open_normalized(address), open_cohort(fitted.cohort)
+    made = next(values.shards()).layers["reference_counts"].toarray()
+    seen = next(cohort.shards())[:, next(values.shards()).var_names].X.toarray()
+    there = cohort.obs()["run"].astype(str).to_numpy() == values.manifest["reference_batch"]
+    there = there[: len(made)]
+    np.testing.assert_array_equal(made[there], seen[there])
+    assert 0.01 < (made[~there] != seen[~there]).mean() < 0.5
+    assert made.sum() == pytest.approx(seen.sum(), rel=0.05)

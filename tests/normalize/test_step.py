@@ -224,6 +224,11 @@ def test_cells_without_counts_get_size_factor_one_and_a_notice(write_cohort, tmp
             "'condition': has no value for 1 of 60",
         ),
         ({}, {"method": "log1p_cpm", "interval": True}, "--interval: an interval needs a model"),
+        (
+            {},
+            {"method": "log1p_cpm", "reference_counts": True},
+            "--reference-counts: counts on .* need a model",
+        ),
     ],
 )
 def test_what_cannot_be_done_is_one_line_and_nothing_is_readable(

@@ -86,6 +86,7 @@ def error_of(workspace, run="r1"):
         (("normalize", "c.csv", "--model", "m"), "--model: is for a cohort"),
         (("normalize", "c.csv", "--workspace", "w"), "--workspace: is for a cohort"),
         (("normalize", "c.csv", "--interval"), "--interval: is for a cohort"),
+        (("normalize", "c.csv", "--reference-counts"), "--reference-counts: is for a cohort"),
         (("normalize", "c.csv", "--output-genes", "all"), "--output-genes: is for a cohort"),
         (("normalize", "c.csv", "--n-variable-genes", "9"), "--n-variable-genes: is for a cohort"),
         (("normalize", "c.csv"), "--out: is needed with a file of counts"),

@@ -1,6 +1,6 @@
 """The on-store format of cohorts and normalized values."""
 
-from levelseq.cohort.batch_tree import BatchTree, parse_levels
+from levelseq.cohort.batch_tree import ROOT, BatchTree, parse_levels
 from levelseq.cohort.classical_way import why_classical
 from levelseq.cohort.cohort import (
     UNKNOWN,
@@ -23,6 +23,7 @@ from levelseq.cohort.shards import (
 )
 
 __all__ = [
+    "ROOT",
     "SHARD_COUNTS",
     "SHARD_OBSERVATIONS",
     "UNKNOWN",

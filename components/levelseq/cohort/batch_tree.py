@@ -14,9 +14,12 @@ import pandas as pd
 from levelseq.cohort.ordered_levels import positions
 from levelseq.errors import BadOption
 
-__all__ = ["BatchTree", "parse_levels"]
+__all__ = ["ROOT", "BatchTree", "parse_levels"]
 
 Path = tuple[str, ...]
+
+ROOT = "root"
+"""Stands for the mean of all batches where a batch is named."""
 
 
 def parse_levels(text: str) -> list[str]:
@@ -152,9 +155,27 @@ class BatchTree:
         return np.array([number.get(path, -1) for path in _paths(obs, self.levels)], dtype=np.int64)
 
     def leaf_name(self, leaf: Path) -> str:
-        """The last value where that is unique in the tree, else the whole path."""
+        """The last value where that is unique in the tree, else the whole path; of none 'root'."""
+        if not leaf:
+            return ROOT
         last = [other[-1] for other in self.leaves]
         return leaf[-1] if last.count(leaf[-1]) <= 1 else ">".join(leaf)
+
+    def find_reference(self, name: str, where: str = "--reference-batch") -> Path:
+        """The leaf of a name; the empty path of 'root', the mean of all batches.
+
+        Raises:
+            BadOption: no leaf, or several, have that name.
+        """
+        named = any(name in (leaf[-1], ">".join(leaf)) for leaf in self.leaves)
+        return () if name == ROOT and not named else self.find_leaf(name, where)
+
+    def codes_of(self, path: Path) -> np.ndarray[Any, np.dtype[np.int64]]:
+        """(L,): the codes of the nodes on a leaf's path; of the root's, which has none, all -1."""
+        if not path:
+            return np.full(len(self.levels), -1, dtype=np.int64)
+        codes = self.node_codes(pd.DataFrame([path], columns=list(self.levels)))
+        return codes.ravel()
 
     def find_leaf(self, name: str, where: str = "--reference-batch") -> Path:
         """The leaf of a name that `leaf_name` gives, or of a whole path.

@@ -60,7 +60,13 @@ class ClassicalModel:
     labels: LabelTransfer | None = None
 
     def levelled(
-        self, cohort: Cohort, reference: Path, shards: Sequence[int], *, interval: bool = False
+        self,
+        cohort: Cohort,
+        reference: Path,
+        shards: Sequence[int],
+        *,
+        interval: bool = False,
+        counts: bool = False,
     ) -> Iterator[LevelledShard]:
         """These shards' observations, levelled; samples of an unseen leaf keep its effect."""
         if interval:
@@ -68,6 +74,12 @@ class ClassicalModel:
                 "the classical model has no posterior to draw an interval from",
                 where="--interval",
                 do="leave it out, or train with --model-class vae",
+            )
+        if counts:
+            raise BadOption(
+                "the classical model has no distribution of counts",
+                where="--reference-counts",
+                do="leave it out, or normalize with --method combat_seq",
             )
         factors_S, x_SG = self.log_values(cohort)
         obs = cohort.obs()
@@ -201,7 +213,12 @@ class ClassicalModel:
         return out
 
     def _on_reference(self, level_SG: Any, z_SK: Any, reference: Path) -> Any:
-        """Levelled values moved to where the reference batch's lie, and never below zero."""
+        """Levelled values moved to where the reference batch's lie, and never below zero.
+
+        Of the root, the mean of all batches, they are there already.
+        """
+        if not reference:
+            return np.maximum(level_SG, 0).astype(np.float32)
         batch = self.levels.batches.index(">".join(reference))
         kept_SG = self.levels.grand_mean_G + z_SK @ self.levels.effect_KG
         scale_G = np.sqrt(self.levels.delta_BG[batch])

@@ -25,7 +25,8 @@ from levelseq.models.label_transfer import LabelTransfer
 from levelseq.models.levelled import Levelled, LevelledShard
 from levelseq.models.minibatches import CohortMinibatches, blocks, device
 from levelseq.models.networks import ConditionalVAE, Minibatch
-from levelseq.models.tree_paths import NodeCounts
+from levelseq.models.reference_counts import Distributions, counts_on_reference
+from levelseq.models.tree_paths import NodeCounts, paths
 from levelseq.models.vae_settings import VaeSettings
 
 __all__ = ["VaeModel"]
@@ -113,53 +114,67 @@ class VaeModel:
         return self.embed(minibatches, np.arange(len(obs)) if rows is None else rows)
 
     def levelled(
-        self, cohort: Cohort, reference: Path, shards: Sequence[int], *, interval: bool = False
+        self,
+        cohort: Cohort,
+        reference: Path,
+        shards: Sequence[int],
+        *,
+        interval: bool = False,
+        counts: bool = False,
     ) -> Iterator[LevelledShard]:
         """These shards' latent states, and expression as it would be on the reference batch.
 
         A value is the observed CPM times the ratio of the gene's expected share on the reference
         batch to that on the cell's own batch, at the cell's latent state. What a cell shows beyond
         the model's expectation stays, and a zero stays a zero. The interval holds 90 % of the
-        values over draws of the latent state. An observation of an unseen leaf is taken for its
-        parent's mean, or on an ordered level for the latest earlier leaf. Where counts may be lost
-        (zero inflation), the expected shares are of what is left: a batch that loses more of a
-        gene has its counts raised by as much, on average over cells.
+        values over draws of the latent state. Counts are those of `counts_on_reference`. An
+        observation of an unseen leaf is taken for its parent's mean, or on an ordered level for the
+        latest earlier leaf. Where counts may be lost (zero inflation), the expected shares are of
+        what is left: a batch that loses more of a gene has its counts raised by as much, on average
+        over cells.
+
+        Args:
+            cohort: where the counts are.
+            reference: a leaf; the empty path: the root, the mean of all batches.
+            shards: numbers of those asked for.
+            interval, counts: give these too.
         """
-        counts = gene_counts(cohort, self.space)
-        minibatches = self.minibatches(counts, cohort.obs())
-        starts = cohort.starts()
+        laid_out = gene_counts(cohort, self.space)
+        minibatches = self.minibatches(laid_out, cohort.obs())
+        starts, target = cohort.starts(), self.tree.codes_of(reference)
         for number in shards:
             rows = np.arange(starts[number], starts[number + 1])
-            levelled = self._level(minibatches, rows, counts, reference, interval)
+            levelled = self._level(minibatches, rows, target, interval=interval, counts=counts)
             obs = cohort.reader.obs_of(number)
-            yield LevelledShard(obs, counts.size_factors[rows], levelled)
+            yield LevelledShard(obs, laid_out.size_factors[rows], levelled)
 
     def _level(
         self,
         minibatches: CohortMinibatches,
         rows: Any,
-        counts: GeneCounts,
-        reference: Path,
+        target: Any,
+        *,
         interval: bool,
+        counts: bool,
     ) -> Levelled:
-        target = self.tree.node_codes(pd.DataFrame([reference], columns=list(self.tree.levels)))[0]
         self.network.eval()
         with torch.no_grad():
             parts = [
-                self._level_block(minibatches, part, target, counts, interval)
+                self._level_block(minibatches, part, target, interval=interval, counts=counts)
                 for part in blocks(rows)
             ]
-        embedding, *values = (np.concatenate(column) for column in zip(*parts))
-        return Levelled(embedding, values[0], self.anchors.support(embedding), *values[1:])
+        found = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+        return Levelled(score=self.anchors.support(found["embedding"]), **found)
 
     def _level_block(
         self,
         minibatches: CohortMinibatches,
         part: Any,
         target: Any,
-        counts: GeneCounts,
+        *,
         interval: bool,
-    ) -> tuple[Any, ...]:
+        counts: bool,
+    ) -> dict[str, Any]:
         batch = minibatches.tensors(part)
         latent, log_variance = self.encode(batch)
         on_reference = torch.as_tensor(target).to(batch.node_BL).expand(len(part), -1)
@@ -170,15 +185,35 @@ class VaeModel:
             reference = self.log_shares(state, on_reference)
             return torch.log1p(per_million * torch.exp(reference - own))
 
-        values = [corrected(latent)]
+        found = {"embedding": self.project(batch, latent), "values": corrected(latent)}
         if interval:
             spread = (log_variance / 2).exp()
             # Seeded by the rows, so that the same cohort has the same interval every time.
             noise = torch.Generator().manual_seed(int(part[0]))
             normal = torch.randn((DRAWS, *latent.shape), generator=noise).to(latent)
             draws = torch.stack([corrected(latent + spread * draw) for draw in normal])
-            values += [draws.quantile(0.05, dim=0), draws.quantile(0.95, dim=0)]
-        return (self.project(batch, latent), *(v.cpu().numpy() for v in values))
+            found["lower"] = draws.quantile(0.05, dim=0)
+            found["upper"] = draws.quantile(0.95, dim=0)
+        if counts:
+            found["counts"] = self._counts(batch, latent, on_reference, part)
+        return {k: v.cpu().numpy() if isinstance(v, Tensor) else v for k, v in found.items()}
+
+    def _counts(self, batch: Minibatch, latent_BZ: Tensor, on_reference: Tensor, rows: Any) -> Any:
+        """(B, G) counts on the reference batch; a cell's library is that of its own batch."""
+        own, reference = (
+            self._expected(batch, latent_BZ, nodes) for nodes in (batch.node_BL, on_reference)
+        )
+        return counts_on_reference(batch.counts_BG.double().cpu().numpy(), own, reference, rows)
+
+    def _expected(self, batch: Minibatch, latent_BZ: Tensor, node_BL: Tensor) -> Distributions:
+        """Of the cells' counts on some paths; means of measured genes add up to the cell's."""
+        share_BG = self.log_shares(latent_BZ, node_BL).double().exp()
+        if batch.measured_G is not None:
+            share_BG = share_BG / (share_BG * batch.measured_G).sum(dim=1, keepdim=True)
+        mean_BG = share_BG * batch.counts_BG.double().sum(dim=1, keepdim=True)
+        theta = self.network.log_theta(paths(node_BL, self.network.n_nodes)).exp().double()
+        theta_BG = theta.expand(mean_BG.shape).contiguous()
+        return Distributions(mean_BG.cpu().numpy(), theta_BG.cpu().numpy())
 
     def with_leaves_of(self, obs: pd.DataFrame) -> Self:
         """A copy whose tree also has the observations' leaves, with no effect of their own yet."""

@@ -20,6 +20,7 @@ class Levelled:
         score: (S,) float32 in [0, 1], how well the training cohort supports the observation.
         lower: (S, G) the 5 % quantile of `values`' posterior, when asked for.
         upper: (S, G) the 95 % quantile.
+        counts: (S, G) int32, as the reference batch would show them, when asked for.
     """
 
     embedding: Any
@@ -27,6 +28,7 @@ class Levelled:
     score: Any
     lower: Any = None
     upper: Any = None
+    counts: Any = None
 
 
 @dataclass(frozen=True)

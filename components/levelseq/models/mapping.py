@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import anndata as ad
 import numpy as np
 import pandas as pd
+import scipy.sparse as sp
 
 from levelseq.cohort import (
     WHOLE,
@@ -67,16 +69,19 @@ def map_cohort(
         return folder
     loaded = load_model(model)
     _name_new_leaves(opened, loaded.tree)
-    reference = loaded.tree.find_leaf(params.reference_batch or read_metrics(model)["largest_leaf"])
+    reference = loaded.tree.find_reference(
+        params.reference_batch or read_metrics(model)["largest_leaf"]
+    )
     measured = loaded.space.measured_in(opened)[1]
-    _name_missing_genes(measured)
+    missing = [gene for gene, has in zip(loaded.space.variable, measured) if not has]
+    _name_missing_genes(missing)
     own = [number for number in range(len(opened.reader)) if part.has(number)]
     entries = {number: found_shard(store, number) for number in own}
     # The model's own cohort is like itself, what it was adapted to was mapped before, and whoever
     # wrote the shards that are there has asked.
     if opened.fingerprint != trained["cohort"] and not all(entries.values()):
         refuse_unsupported(loaded, opened, params.most_unsupported)
-    shards = _mapped(loaded, opened, reference, measured, store, params.interval, entries)
+    shards = _mapped(loaded, opened, reference, measured, store, params, entries)
     if not part.whole:
         stage("normalize", f"part {part} mapped", shards=len(shards))
         return folder
@@ -85,7 +90,8 @@ def map_cohort(
         "cohort": opened.address,
         "model": model,
         "reference_batch": loaded.tree.leaf_name(reference),
-        "missing_genes": int((~measured).sum()),
+        "missing_genes": len(missing),
+        **({"missing_gene_ids": missing} if missing else {}),
         "shards": shards,
     }
     _finish(store, written, int(opened.manifest["n_obs"]))
@@ -108,6 +114,8 @@ def _finish(store: Store, written: dict[str, Any], n_obs: int) -> None:
 def _key(params: NormalizeParams, cohort: Cohort, trained: dict[str, Any]) -> str:
     """What the values are called: by their cohort, their model, and the params that matter."""
     chosen = params.model_dump(include={"reference_batch", "interval", "most_unsupported"})
+    # Named only where it is asked for: keys of values without it stay what they were.
+    chosen |= {"reference_counts": True} if params.reference_counts else {}
     return content_key(
         {
             "cohort": cohort.fingerprint,
@@ -124,12 +132,13 @@ def _mapped(
     reference: tuple[str, ...],
     measured: Any,
     store: Store,
-    interval: bool,
+    params: NormalizeParams,
     entries: dict[int, dict[str, Any] | None],
 ) -> list[dict[str, Any]]:
     """Write the shards that have no entry yet; the entries of all of them."""
     absent = [number for number, entry in entries.items() if entry is None]
-    levelled = model.levelled(cohort, reference, absent, interval=interval) if absent else ()
+    asked = {"interval": params.interval, "counts": params.reference_counts}
+    levelled = model.levelled(cohort, reference, absent, **asked) if absent else ()
     for number, shard in zip(absent, levelled):
         path = shard_path(number)
         entries[number] = write_shard(store, path, _as_anndata(shard, model, measured))
@@ -161,14 +170,14 @@ def _name_new_leaves(cohort: Cohort, tree: BatchTree) -> None:
         )
 
 
-def _name_missing_genes(measured: Any) -> None:
-    missing = int((~measured).sum())
+def _name_missing_genes(missing: Sequence[str]) -> None:
     if missing:
+        names = ", ".join(missing[:3]) + (", ..." if len(missing) > 3 else "")
         notice(
             "normalize",
-            "genes of the model that not every deposit has: they get no values, and the model "
-            "takes their mean",
-            genes=missing,
+            "genes of the model that not every deposit has get no values, and the model takes "
+            f"their mean: {names}",
+            genes=len(missing),
         )
 
 
@@ -183,13 +192,15 @@ def _as_anndata(part: LevelledShard, model: Model, measured: Any) -> ad.AnnData:
         obs["label_transferred"] = pd.Categorical(found.label, categories=names)
         if found.confidence is not None:
             obs["confidence"] = found.confidence
-    bounds: dict[str, Any] = {}
+    layers: dict[str, Any] = {}
     if levelled.lower is not None:
-        bounds = {"lower": levelled.lower[:, measured], "upper": levelled.upper[:, measured]}
+        layers = {"lower": levelled.lower[:, measured], "upper": levelled.upper[:, measured]}
+    if levelled.counts is not None:
+        layers["reference_counts"] = sp.csr_matrix(levelled.counts[:, measured])
     return ad.AnnData(
         X=levelled.values[:, measured],
         obs=obs,
         var=pd.DataFrame({"variable": True}, index=pd.Index(genes)[measured]),
         obsm={"X_level": levelled.embedding},
-        layers=bounds,
+        layers=layers,
     )

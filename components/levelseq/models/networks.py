@@ -175,14 +175,19 @@ class ConditionalVAE(nn.Module):
         if measured is not None:
             share = share / (share * measured).sum(dim=1, keepdim=True)
         mean = share * batch.counts_BG.sum(dim=1, keepdim=True)
-        log_theta = self.log_theta_G
-        if self.theta_nodes is not None:
-            log_theta = log_theta + self.theta_nodes(path_BN)
+        log_theta = self.log_theta(path_BN)
         if lost is None:
             log_prob = negative_binomial_log_prob(batch.counts_BG, mean, log_theta)
         else:
             log_prob = zero_inflated_log_prob(batch.counts_BG, mean, log_theta, lost)
         return log_prob if measured is None else log_prob * measured
+
+    def log_theta(self, path_BN: Tensor) -> Tensor:
+        """(G,) or, where the tree has a part in it, (B, G): log of the inverse dispersion."""
+        if self.theta_nodes is None:
+            return self.log_theta_G
+        changed: Tensor = self.log_theta_G + self.theta_nodes(path_BN)
+        return changed
 
     def mean_losses(self, batch: Minibatch, *, sampled: bool) -> tuple[Tensor, Tensor]:
         """The means of `losses` over the cells: what training goes down."""

@@ -49,6 +49,7 @@ def normalize(
     n_variable_genes: int = 2000,
     output_genes: str = "variable",
     interval: bool = False,
+    reference_counts: bool = False,
     most_unsupported: float = 0.6,
 ) -> NamedTuple("Normalized", [("written", str)]):
     """Bring the observations of one cohort to a common scale.

@@ -67,7 +67,7 @@ class MethodParams(StepParams):
     reference_batch: str = Field(
         "",
         description="batch that values are brought to; empty: by model the largest, "
-        "by combat the mean over all",
+        "by combat the mean over all, which by model is 'root'",
     )
     condition: str = Field(
         "", description="column that batch methods keep; empty: the cohort's condition, if any"
@@ -142,6 +142,9 @@ class NormalizeParams(MethodParams):
     )
     interval: bool = Field(
         False, description="by model also a lower and an upper value for each corrected one"
+    )
+    reference_counts: bool = Field(
+        False, description="by model also integer counts as the reference batch would show them"
     )
     most_unsupported: float = Field(
         0.6,

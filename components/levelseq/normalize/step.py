@@ -80,6 +80,12 @@ def run(
         refuse_choices(params)
     if params.interval:
         raise BadOption("an interval needs a model", where="--interval", do="give --model")
+    if params.reference_counts:
+        raise BadOption(
+            "counts on a reference batch need a model",
+            where="--reference-counts",
+            do="give --model, or level counts with --method combat_seq",
+        )
     counts = CohortCounts(open_cohort(cohort))
     earlier = read_state(fit) if fit else None
     listed = read_gene_list(params.output_genes)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from levelseq.cohort import BatchTree, Cohort, Normalized, open_cohort, open_normalized
+from levelseq.cohort import ROOT, BatchTree, Cohort, Normalized, open_cohort, open_normalized
 from levelseq.models.saving import Model, load_model, read_metrics, read_model_json
 from levelseq.recalibrate.held_out import HeldOut, Remake, compare
 from levelseq.recalibrate.params import RecalibrateParams
@@ -194,7 +194,9 @@ def _reference(values: Normalized, champion: str, model: str) -> str:
     old, new = (
         BatchTree.from_json(read_json(join(m, "batch_tree.json"))) for m in (champion, model)
     )
-    leaf = old.find_leaf(values.manifest["reference_batch"])
+    leaf = old.find_reference(values.manifest["reference_batch"])
+    if not leaf:
+        return ROOT
     path = ">".join(leaf)
     default = read_metrics(model)["largest_leaf"]
     return "" if path == default or leaf not in new.leaves else path

@@ -19,6 +19,7 @@ _ONLY_COHORT = (
     "n_variable_genes",
     "output_genes",
     "interval",
+    "reference_counts",
     "most_unsupported",
 )
 _ONLY_PLAIN = {

@@ -51,6 +51,28 @@ def test_two_processes_train_style_transfer_as_well_as_one(
     assert found == pytest.approx(expected, rel=1e-2)
 
 
+def test_two_processes_stop_early_together(trained: Trained, tmp_path: Path) -> None:
+    running = start(trained, tmp_path, steps=1000, patience=1, learning_rate=0.05)
+    said, log = running.communicate(timeout=120)
+    assert running.returncode == 0, log
+    metrics = read_metrics(said.strip().removesuffix("/model.json"))
+    epoch = metrics["steps"] / len(metrics["held_out_loss"])
+    assert metrics["steps"] == metrics["best_step"] + epoch < 1000
+
+
+def test_a_loss_that_is_not_a_number_ends_two_processes_with_its_gene_and_batch(
+    trained: Trained, tmp_path: Path
+) -> None:
+    running = start(trained, tmp_path, learning_rate=1e18)
+    said, log = running.communicate(timeout=120)
+    assert not said
+    assert log.count("exitcode  : 2") == 2, log
+    named = re.findall(r"training loss is \w+ at step \d+, from .* of gene \S+ in batch \S+", log)
+    assert len(named) == 2, log
+    assert len(set(named)) == 1
+    assert open_store(str(tmp_path)).list("models") == []
+
+
 def test_processes_share_a_minibatch_without_a_rest() -> None:
     cells = np.arange(67)
     parts = [Processes(rank, 3).part(cells) for rank in range(3)]

@@ -131,6 +131,9 @@ def test_what_is_not_asked_for_is_chosen_by_the_data_and_the_reason_kept(
     assert any("10 latent dimensions" in reason for reason in reasons)
     assert any("64 cells in a minibatch" in reason for reason in reasons)
     assert any("KL weight" in reason for reason in reasons)
+    assert "10 steps, as asked" in reasons
+    assert any("learning rate of 0.003 at the peak" in reason for reason in reasons)
+    assert any("how far the nodes of a level differ is learned" in reason for reason in reasons)
     assert any("counts thinned for the encoder" in reason for reason in reasons)
     with pytest.raises(BadInput, match="too few for a minibatch"):
         trained(str(tmp_path), cohort, model_class="vae", batch_size=4)

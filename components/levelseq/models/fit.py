@@ -21,6 +21,7 @@ from levelseq.models.planning import (
     plan_augmentation,
     plan_latent,
     plan_training,
+    why_effects,
     why_likelihood,
 )
 from levelseq.models.processes import ALONE, Processes
@@ -108,7 +109,8 @@ def fit_model(
     if processes.size > 1:
         why_plan.append(f"trained by {processes.size} processes")
     stage("train", "trained", steps=metrics["steps"], best_step=metrics["best_step"])
-    return vae, {**metrics, "reasons": [reason, *why_sizes, *order, *why_plan]}
+    why_tree = [] if kind == "scgen" else [why_effects(tree)]
+    return vae, {**metrics, "reasons": [reason, *why_sizes, *why_tree, *order, *why_plan]}
 
 
 def write_model(

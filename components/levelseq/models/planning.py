@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
+from levelseq.cohort import BatchTree
 from levelseq.errors import BadOption
 from levelseq.models.augmentation import parse_terms
 from levelseq.models.training import TrainingPlan
 from levelseq.models.vae_settings import VaeSettings
 
-__all__ = ["plan_augmentation", "plan_latent", "plan_training", "why_likelihood"]
+__all__ = ["plan_augmentation", "plan_latent", "plan_training", "why_effects", "why_likelihood"]
 
 CELLS_SEEN = 150_000
 EPOCHS = (10, 60)
@@ -26,6 +27,10 @@ def plan_training(
 ) -> tuple[TrainingPlan, list[str]]:
     """The training plan for a number of cells, and why it is so."""
     reasons = []
+    if batch_size:
+        reasons.append(f"{batch_size} cells in a minibatch, as asked")
+    if steps:
+        reasons.append(f"{steps} steps, as asked")
     if 0 < batch_size < FEWEST_IN_MINIBATCH:
         raise BadOption(
             f"{batch_size} cells are too few for a minibatch",
@@ -45,6 +50,10 @@ def plan_training(
             f"{steps} steps of {batch_size} cells, {epochs:.0f} epochs of {n_cells} cells: "
             f"{CELLS_SEEN:,} cells seen, within {EPOCHS[0]} to {EPOCHS[1]} epochs"
         )
+    reasons.append(
+        f"learning rate of {learning_rate:g} at the peak of one cycle, whatever the cells: batch"
+        " normalization bears it, and few epochs need it"
+    )
     warmup = max(1, round(WARMUP * steps))
     reasons.append(f"KL weight rises to 1 over {warmup} steps, {WARMUP:.0%} of those planned")
     plan = TrainingPlan(steps, batch_size, learning_rate, warmup, patience, seed)
@@ -79,6 +88,12 @@ def plan_augmentation(augment: str) -> tuple[tuple[str, ...], str]:
         return AUGMENTATION, reason
     terms = parse_terms(augment)
     return terms, f"augmentation: {', '.join(terms) or 'none'}, as asked"
+
+
+def why_effects(tree: BatchTree) -> str:
+    """What the network learns of the batch tree."""
+    nodes = ", ".join(f"{len(nodes)} of {level}" for level, nodes in zip(tree.levels, tree.nodes))
+    return f"effects of {nodes}; how far the nodes of a level differ is learned, not chosen"
 
 
 def why_likelihood(settings: VaeSettings) -> str:

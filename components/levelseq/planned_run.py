@@ -48,7 +48,8 @@ def plan_run(
         "fingerprint": fingerprint,
         "pipeline": pipeline,
         "name": name,
-        "options": choices,
+        # A choice that came later counts where it is made: ids of earlier runs stay.
+        "options": choices.replace(" reference_counts=False", ""),
         "champion": champion if pipeline == "map_new_data" else "",
     }
     return Planned(address, fingerprint, run_id(content), champion)

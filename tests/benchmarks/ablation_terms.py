@@ -14,11 +14,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from levelseq.models.networks import ConditionalVAE, Minibatch
+from levelseq.models.style_transfer import CYCLE, LARGEST_RATIO
 
 COMPONENTS = 20
 TEMPERATURE, CONTRAST = 0.1, 5.0
-CYCLE = 0.1
-LARGEST_RATIO = 5.0
 
 
 class _Dense(ConditionalVAE):
@@ -45,7 +44,9 @@ class MixturePrior(_Dense):
         mean, log_variance = self.encode(batch.scaled_BG, batch.node_BL, batch.style_BL)
         z = mean + torch.randn_like(mean) * (log_variance / 2).exp() if sampled else mean
         entropy_B = 0.5 * (1 + log_variance + math.log(2 * math.pi)).sum(dim=1)
-        away_BKZ = (z[:, None] - self.prior_mean_KZ) / self.prior_log_sd_KZ.exp()
+        # Of a draw in evaluation too: at the mean, a divergence lacks what the variance costs.
+        drawn = z if sampled else mean + torch.randn_like(mean) * (log_variance / 2).exp()
+        away_BKZ = (drawn[:, None] - self.prior_mean_KZ) / self.prior_log_sd_KZ.exp()
         log_BKZ = -0.5 * (away_BKZ.square() + math.log(2 * math.pi)) - self.prior_log_sd_KZ
         log_K = functional.log_softmax(self.prior_logit_K, dim=0)
         divergence_B = -entropy_B - torch.logsumexp(log_BKZ.sum(dim=2) + log_K, dim=1)
@@ -62,13 +63,14 @@ class Contrastive(_Dense):
         size_B1 = batch.counts_BG.sum(dim=1, keepdim=True) / batch.scaled_BG.sum(
             dim=1, keepdim=True
         ).clamp(min=1e-6)
-        kept_B1 = 0.5 + 0.5 * torch.rand(len(size_B1), 1)
+        size_B1 = size_B1.clamp(min=1e-6)
+        kept_B1 = 0.5 + 0.5 * torch.rand_like(size_B1)
         thinned_BG = torch.binomial(batch.counts_BG, kept_B1.expand_as(batch.counts_BG))
         views = batch.scaled_BG, thinned_BG / (size_B1 * kept_B1)
         one, other = (
             functional.normalize(self.encode(view, batch.node_BL)[0], dim=1) for view in views
         )
-        places = torch.arange(len(one))
+        places = torch.arange(len(one), device=one.device)
         alike_BB = one @ other.t() / TEMPERATURE
         return loss + CONTRAST * functional.cross_entropy(alike_BB, places), divergence
 

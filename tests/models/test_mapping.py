@@ -205,6 +205,21 @@ def test_counts_on_the_reference_batch_are_integers_with_its_shares_of_genes(
         assert after < 0.8 * before
 
 
+def test_counts_do_not_depend_on_how_cells_are_cut_into_blocks(
+    trained: Trained, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cohort, model = open_cohort(trained.cohort), load_model(trained.model)
+    reference = model.tree.leaves[-1]
+
+    def made() -> np.ndarray:
+        (shard,) = model.levelled(cohort, reference, [0], counts=True)
+        return shard.levelled.counts
+
+    whole = made()
+    monkeypatch.setattr("levelseq.models.minibatches.BLOCK", 100)
+    assert (made() != whole).mean() < 1e-4
+
+
 def test_without_being_asked_for_no_counts_are_written(mapped: str) -> None:
     assert "reference_counts" not in next(open_normalized(mapped).shards()).layers
 

@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from levelseq.cohort import open_cohort, open_normalized
-from levelseq.errors import BadInput
+from levelseq.errors import BadInput, BadOption
 from levelseq.ingest import plan
 from levelseq.ingest import step as ingest
 from levelseq.ingest.params import IngestParams
@@ -80,6 +80,22 @@ def at(model: VaeModel, date: str) -> np.ndarray:
     with torch.no_grad():
         nodes = torch.as_tensor(model.tree.node_codes(path))
         return model.network.decode(torch.zeros(1, model.network.n_latent), nodes)[0].numpy()
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        ({"reference_batch": "root"}, "--reference-batch: batches along .* are a walk"),
+        ({"reference_counts": True}, "--reference-counts: a zero-inflated model has no"),
+    ],
+)
+def test_what_a_walk_and_lost_counts_do_not_allow_is_refused(
+    dated: Dated, asked: dict[str, Any], said: str
+) -> None:
+    before = open_store(dated.workspace).list("normalized")
+    with pytest.raises(BadOption, match=said):
+        map_cohort(NormalizeParams(**asked), dated.cohort, dated.model, dated.workspace)
+    assert open_store(dated.workspace).list("normalized") == before
 
 
 def test_the_model_is_saved_with_its_terms_order_and_reasons(dated: Dated) -> None:

@@ -165,10 +165,17 @@ class BatchTree:
         """The leaf of a name; the empty path of 'root', the mean of all batches.
 
         Raises:
-            BadOption: no leaf, or several, have that name.
+            BadOption: no leaf, or several, have that name; the mean of a walk is asked for.
         """
-        named = any(name in (leaf[-1], ">".join(leaf)) for leaf in self.leaves)
-        return () if name == ROOT and not named else self.find_leaf(name, where)
+        if name != ROOT:
+            return self.find_leaf(name, where)
+        if self.ordered:
+            raise BadOption(
+                f"batches along {self.ordered[0]!r} are a walk, which has no mean",
+                where=where,
+                do="name a batch",
+            )
+        return ()
 
     def codes_of(self, path: Path) -> np.ndarray[Any, np.dtype[np.int64]]:
         """(L,): the codes of the nodes on a leaf's path; of the root's, which has none, all -1."""

@@ -19,6 +19,7 @@ from torch import Tensor
 from levelseq.cohort import BatchTree, Cohort
 from levelseq.cohort.gene_space import GeneSpace
 from levelseq.cohort.loader import GeneCounts, gene_counts
+from levelseq.errors import BadOption
 from levelseq.models.anchors import Anchors
 from levelseq.models.embedding import Embedding
 from levelseq.models.label_transfer import LabelTransfer
@@ -139,6 +140,12 @@ class VaeModel:
             shards: numbers of those asked for.
             interval, counts: give these too.
         """
+        if counts and self.network.lost_out is not None:
+            raise BadOption(
+                "a zero-inflated model has no distribution of the counts that were kept",
+                where="--reference-counts",
+                do="leave it out, or train with --likelihood nb",
+            )
         laid_out = gene_counts(cohort, self.space)
         minibatches = self.minibatches(laid_out, cohort.obs())
         starts, target = cohort.starts(), self.tree.codes_of(reference)

@@ -69,9 +69,9 @@ def map_cohort(
         return folder
     loaded = load_model(model)
     _name_new_leaves(opened, loaded.tree)
-    reference = loaded.tree.find_reference(
-        params.reference_batch or read_metrics(model)["largest_leaf"]
-    )
+    tree, named = loaded.tree, params.reference_batch
+    largest = read_metrics(model)["largest_leaf"]
+    reference = tree.find_reference(named) if named else tree.find_leaf(largest)
     measured = loaded.space.measured_in(opened)[1]
     missing = [gene for gene, has in zip(loaded.space.variable, measured) if not has]
     _name_missing_genes(missing)

@@ -9,6 +9,7 @@ from levelseq.errors import BadOption
 from levelseq.models.augmentation import parse_terms
 from levelseq.models.training import TrainingPlan
 from levelseq.models.vae_settings import VaeSettings
+from levelseq.train.params import TrainParams
 
 __all__ = ["plan_augmentation", "plan_latent", "plan_training", "why_effects", "why_likelihood"]
 
@@ -50,9 +51,14 @@ def plan_training(
             f"{steps} steps of {batch_size} cells, {epochs:.0f} epochs of {n_cells} cells: "
             f"{CELLS_SEEN:,} cells seen, within {EPOCHS[0]} to {EPOCHS[1]} epochs"
         )
+    usual = learning_rate == TrainParams.model_fields["learning_rate"].default
     reasons.append(
-        f"learning rate of {learning_rate:g} at the peak of one cycle, whatever the cells: batch"
-        " normalization bears it, and few epochs need it"
+        f"learning rate of {learning_rate:g} at the peak of one cycle, "
+        + (
+            "whatever the cells: batch normalization bears it, and few epochs need it"
+            if usual
+            else "as asked"
+        )
     )
     warmup = max(1, round(WARMUP * steps))
     reasons.append(f"KL weight rises to 1 over {warmup} steps, {WARMUP:.0%} of those planned")

@@ -28,7 +28,7 @@ F64 = NDArray[np.float64]
 
 _SUMMED = 64
 """Counts up to this are found by adding probabilities up."""
-_NEAR_ONE, _LEAST = 1e-9, 1e-280
+_NEAR_ONE, _LEAST, _LEAST_MEAN = 1e-9, 1e-280, 1e-9
 _MOST_STEPS = 4096
 _UNIT = 2.0**-53
 _11 = np.uint64(11)
@@ -55,9 +55,6 @@ def counts_on_reference(
 ) -> NDArray[np.int32]:
     """(B, G) counts on the reference batch; where the distributions are alike, as they were.
 
-    A count beyond what its distribution allows for (a tail of 1e-9) is multiplied by the ratio of
-    the means and rounded.
-
     Args:
         counts_BG: as they were seen.
         own, reference: of counts in the cell's own batch and in the reference batch.
@@ -65,24 +62,30 @@ def counts_on_reference(
     """
     found_BG = np.empty(counts_BG.shape)
     _map(counts_BG, *own, *reference, rows_B, found_BG)
-    large = np.isnan(found_BG)
-    if large.any():
-        cell, gene = np.nonzero(large)
+    rare = np.isnan(found_BG)
+    if rare.any():
+        cell, gene = np.nonzero(rare)
         drawn = _shares(rows_B[cell], gene)
-        found_BG[large] = _by_functions(counts_BG[large], own.of(large), reference.of(large), drawn)
-    return found_BG.astype(np.int32)
+        found_BG[rare] = _by_functions(counts_BG[rare], own.of(rare), reference.of(rare), drawn)
+    return found_BG.clip(0, np.iinfo(np.int32).max).astype(np.int32)
 
 
 def _by_functions(y: F64, own: tuple[F64, F64], reference: tuple[F64, F64], drawn: F64) -> F64:
-    """The same of single counts, of any size."""
+    """The same of single counts, however large or unlikely; from the nearer tail.
+
+    A count whose tail is smaller than any number is multiplied by the ratio of the means.
+    """
     (mean, theta), (mean_new, theta_new) = own, reference
+    mean, mean_new = np.maximum(mean, _LEAST_MEAN), np.maximum(mean_new, _LEAST_MEAN)
     distribution = nbinom(theta, theta / (theta + mean))
-    below, above = distribution.cdf(y - 1), distribution.cdf(y)
-    share = below + drawn * (above - below)
-    most = 1 - _NEAR_ONE
-    found = nbinom.ppf(np.clip(share, 0, most), theta_new, theta_new / (theta_new + mean_new))
-    usual = (share < most) & (share > _LEAST) & np.isfinite(found)
-    return np.where(usual, found, np.round(y * mean_new / mean))
+    target = nbinom(theta_new, theta_new / (theta_new + mean_new))
+    point = distribution.pmf(y)
+    below, above = distribution.cdf(y - 1) + drawn * point, distribution.sf(y) + (1 - drawn) * point
+    tail = np.minimum(below, above)
+    share = np.clip(tail, _LEAST, 0.5)
+    found = np.where(above < below, target.isf(share), target.ppf(share))
+    usual = (tail >= _LEAST) & np.isfinite(found)
+    return np.where(usual, found, np.round(y * (mean_new / mean)))
 
 
 @kernel

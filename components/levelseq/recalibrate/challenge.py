@@ -162,7 +162,12 @@ def _judged(model: str, remake: Remake, first: Json, workspace: str, name: str) 
     champion, address = _addresses(first, workspace)
     cohort = open_cohort(address)
     values = open_normalized(join(workspace, "normalized", first["normalized"]))
-    mapping = NormalizeParams(reference_batch=_reference(values, champion, model))
+    layers = values.reader[0].layers
+    mapping = NormalizeParams(
+        reference_batch=_reference(values, champion, model),
+        interval="lower" in layers,
+        reference_counts="reference_counts" in layers,
+    )
     mapped = map_cohort(mapping, address, model, workspace)
     found = evaluate(
         ValidateParams.checked(**first.get("params", {})),

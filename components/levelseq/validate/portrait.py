@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from levelseq.cohort import Cohort, Normalized
+from levelseq.cohort import ROOT, Cohort, Normalized
 from levelseq.models.saving import read_model_json
 from levelseq.validate.eligible import compare_methods
 from levelseq.validate.evidence import Evidence
@@ -78,9 +78,10 @@ def _provenance(cohort: Cohort, normalized: Normalized, model: Json, evidence: E
 
 def _reference(cohort: Cohort, normalized: Normalized) -> str:
     """The reference batch by name, unless batches are donors."""
-    if cohort.role("donor") in cohort.batch_levels:
-        return "that is the largest" if cohort.batch_levels else ""
-    return str(normalized.manifest.get("reference_batch"))
+    name = str(normalized.manifest.get("reference_batch"))
+    if name != ROOT and cohort.role("donor") in cohort.batch_levels:
+        return "of one donor"
+    return name
 
 
 def _methods(
@@ -88,6 +89,7 @@ def _methods(
 ) -> list[str]:
     about = cohort.manifest
     reference = _reference(cohort, normalized)
+    on = "the mean of all batches" if reference == ROOT else f"the reference batch {reference}"
     sentences = [
         f"Counts of {about['n_obs']:,} observations and {about['n_vars']:,} genes from"
         f" {len(about['deposits'])} deposits were levelled with levelseq {version('levelseq')}.",
@@ -95,8 +97,7 @@ def _methods(
             levels=" > ".join(model.get("batch_tree") or about["batch_tree"]),
             genes=model.get("genes"),
         ),
-        f"Levelled expression is given as {normalized.manifest.get('unit')} on the reference batch"
-        f" {reference}.",
+        f"Levelled expression is given as {normalized.manifest.get('unit')} on {on}.",
         f"Embeddings were judged on {len(evidence.batch_C):,} observations beside 30 principal"
         " components of log counts per 10,000 (unintegrated) and the same after ComBat.",
         "Neighbourhoods kept within batches are relative to what two halves of the counts keep of"

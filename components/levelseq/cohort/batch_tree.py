@@ -168,7 +168,7 @@ class BatchTree:
             BadOption: no leaf, or several, have that name; the mean of a walk is asked for.
         """
         if name != ROOT:
-            return self.find_leaf(name, where)
+            return self.find_leaf(name, where, () if self.ordered else (ROOT,))
         if self.ordered:
             raise BadOption(
                 f"batches along {self.ordered[0]!r} are a walk, which has no mean",
@@ -184,19 +184,22 @@ class BatchTree:
         codes = self.node_codes(pd.DataFrame([path], columns=list(self.levels)))
         return codes.ravel()
 
-    def find_leaf(self, name: str, where: str = "--reference-batch") -> Path:
+    def find_leaf(
+        self, name: str, where: str = "--reference-batch", others: Sequence[str] = ()
+    ) -> Path:
         """The leaf of a name that `leaf_name` gives, or of a whole path.
 
         Args:
             name: the last value of one leaf, or its path with `>`.
             where: what names it, for the error.
+            others: what else could be named there.
 
         Raises:
             BadOption: no leaf, or several, have that name.
         """
         found = [leaf for leaf in self.leaves if name in (leaf[-1], ">".join(leaf))]
         if len(found) != 1:
-            names = ", ".join(self.leaf_name(leaf) for leaf in self.leaves[:20])
+            names = ", ".join([*map(self.leaf_name, self.leaves[:20]), *others])
             raise BadOption(
                 f"{name!r} names {len(found) or 'no'} batches",
                 where=where,

@@ -58,7 +58,7 @@ def map_cohort(
         raise BadOption(
             "a model gives values for its variable genes only",
             where="--output-genes",
-            do="leave it out, or raise --n-variable-genes before training",
+            do="leave it out; levelseq normalize --method gives values for all genes",
         )
     opened, model = open_cohort(cohort), open_store(model.removesuffix(f"/{MODEL}")).address
     trained = read_model_json(model)

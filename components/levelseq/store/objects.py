@@ -148,14 +148,14 @@ class Store:
         meaning = self._backend.failures
         try:
             yield
-        except meaning.missing as error:
-            raise BadAddress(missing, where=self._name(path)) from error
-        except FileExistsError as error:
+        except (FileExistsError, NotADirectoryError) as error:
             raise BadAddress(
                 "goes through a file where a folder should be",
                 where=self._name(path),
                 do="choose another address",
             ) from error
+        except meaning.missing as error:
+            raise BadAddress(missing, where=self._name(path)) from error
         except meaning.taken as error:
             raise Conflict("was changed by somebody else first", where=self._name(path)) from error
         except meaning.denied as error:

@@ -31,9 +31,14 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _run(args: argparse.Namespace) -> str:
+    from levelseq.normalize.output_genes import read_gene_list
+    from levelseq.validate.board import read_protected
     from levelseq_pipelines.local import run_pipeline
 
     options = study_options(args)
+    # Files that late steps read: a name with a slip in it is not to be found out after training.
+    read_protected(options.get("protected_genes", ""))
+    read_gene_list(options.get("output_genes", ""))
     deposits = args.deposits
     if not deposits:
         if args.pipeline == "map_new_data":

@@ -87,9 +87,9 @@ def fit_model(
     """
     tree = _varying_tree(cohort)
     kind, reason = _choose_class(params, cohort)
-    notice("train", reason)
     _refuse_without_effect(params, kind)
     if kind == "classical":
+        notice("train", reason)
         if not processes.first:
             return None
         model, metrics = fit_classical(cohort, space, tree, sizes, params.seed)
@@ -98,6 +98,7 @@ def fit_model(
         params, cohort.manifest["n_obs"], len(space.variable)
     )
     tree, order = _in_order(tree, cohort, params.ordered)
+    notice("train", reason)
     labels = _labels(cohort) if params.use_labels else None
     shared = SharedCheckpoints(checkpoints, processes) if checkpoints else None
     fitted = fit_vae(

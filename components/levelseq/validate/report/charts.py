@@ -150,8 +150,9 @@ def _edge(axis: _Axis, value: float) -> str:
 def _ends(axis: _Axis, edges: list[float | None]) -> list[str]:
     """Figures under the axis: the thresholds, and the ends where there is room."""
     known = [v for v in edges if v is not None]
+    # A figure is some 14 per cent wide; at an end it lies to one side of its place.
     ends = [
-        v for v in (axis.low, axis.high) if all(abs(axis.at(v) - axis.at(e)) > 14 for e in known)
+        v for v in (axis.low, axis.high) if all(abs(axis.at(v) - axis.at(e)) > 24 for e in known)
     ]
     crowded = len(known) == 2 and axis.at(known[1]) - axis.at(known[0]) < 14
     texts = []

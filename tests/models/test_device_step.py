@@ -18,25 +18,22 @@ from levelseq.models import minibatches
 from levelseq.models.count_loss import count_loss
 from levelseq.models.descent import Descent
 from levelseq.models.device_counts import DeviceCounts, DeviceMinibatch
-from levelseq.models.device_step import WARMING, DeviceStep
+from levelseq.models.device_step import DeviceStep
 from levelseq.models.flat_adam import FlatAdam
-from levelseq.models.label_head import LabelHead
 from levelseq.models.likelihood import negative_binomial_log_prob
 from levelseq.models.minibatches import CohortMinibatches
 from levelseq.models.networks import ConditionalVAE, Minibatch
+from levelseq.models.recorded import WARMING
 from levelseq.models.sparse_minibatches import Paths
 from levelseq.models.training import TrainingPlan, train_network
-from levelseq.models.tree_paths import NodeCounts
 from levelseq.models.vae_settings import VaeSettings
 
-GENES, NODES, S = 37, (2, 3), 60
-NODE_SL = torch.tensor([[0, 0], [0, 1], [1, 2], [1, -1], [-1, -1]])[torch.arange(S) % 5]
+from .small_network import GENES, NODE_PL, NODES, NORMALIZED_AWAY, ORDERED, network, relative
+
+S = 60
+NODE_SL = NODE_PL[torch.arange(S) % len(NODE_PL)]
 LABEL_S = torch.arange(S) % 4 - 1
-LAYERS = ("in", "hidden")
 CPU = torch.device("cpu")
-ORDERED = NodeCounts(NODES, [(-1, -1), (-1, 0, 1)])
-# Batch normalization takes away what these add: their slopes are rounding alone.
-NORMALIZED_AWAY = {f"{side}_{layer}.bias" for side in ("encoder", "decoder") for layer in LAYERS}
 on_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device")
 
 
@@ -69,25 +66,10 @@ def dense(cells: np.ndarray) -> Minibatch:
     return Minibatch(*(None if tensor is None else tensor.cpu() for tensor in made))
 
 
-def network(nodes: Sequence[int] = NODES, dropout: float = 0.0) -> ConditionalVAE:
-    torch.manual_seed(1)
-    made = ConditionalVAE(GENES, nodes, VaeSettings(5, 20, dropout)).train()
-    made.label_head = LabelHead(5, 3)
-    with torch.no_grad():
-        for name, parameter in made.named_parameters():
-            if "nodes" in name or "theta" in name:
-                parameter.normal_(0, 0.7)
-    return made
-
-
 def slopes(net: ConditionalVAE, batch: Minibatch | DeviceMinibatch) -> dict[str, torch.Tensor]:
     FlatAdam(net, {}, 1e-3)
     Descent(net).add_slopes(batch, seed=3, kl_weight=2.0, share=0.75)
     return {k: p.grad.cpu().clone() for k, p in net.named_parameters() if p.grad is not None}
-
-
-def relative(found: torch.Tensor, expected: torch.Tensor) -> float:
-    return float((found - expected).norm() / expected.norm())
 
 
 @pytest.fixture(params=[CPU, pytest.param(torch.device("cuda"), marks=on_gpu)], ids=str)

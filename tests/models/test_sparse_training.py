@@ -17,16 +17,12 @@ from levelseq.models.descent import Descent
 from levelseq.models.flat_adam import FlatAdam
 from levelseq.models.fused_decoder import Reconstruction
 from levelseq.models.hidden_layer import HiddenLayer
-from levelseq.models.label_head import LabelHead
 from levelseq.models.likelihood import negative_binomial_log_prob
 from levelseq.models.networks import ConditionalVAE, Minibatch
 from levelseq.models.random_words import stream
 from levelseq.models.sparse_minibatches import Paths, SparseMinibatch, drawn
-from levelseq.models.tree_paths import NodeCounts
-from levelseq.models.vae_settings import VaeSettings
 
-GENES, NODES = 37, (2, 3)
-NODE_SL = torch.tensor([[0, 0], [0, 1], [1, 2], [1, -1], [-1, -1]])
+from .small_network import GENES, NODE_PL, NODES, NORMALIZED_AWAY, ORDERED, network, relative
 
 
 def cells(n: int = 24, largest: float = 4.0) -> tuple[SparseMinibatch, Minibatch]:
@@ -35,7 +31,7 @@ def cells(n: int = 24, largest: float = 4.0) -> tuple[SparseMinibatch, Minibatch
     counts = random.poisson(random.gamma(0.3, largest, (n, GENES))).astype(np.float32)
     counts[3], counts[5, 2], counts[6, 4] = 0, 40_000, 9
     factors = random.uniform(0.5, 2, n)
-    node_BL = NODE_SL[np.arange(n) % len(NODE_SL)]
+    node_BL = NODE_PL[np.arange(n) % len(NODE_PL)]
     csr = sp.csr_matrix(counts)
     arrays = csr.data, csr.indices.astype(np.int32), csr.indptr.astype(np.int64)
     sparse = drawn(arrays, factors, Paths(node_BL), np.arange(n), None)
@@ -46,21 +42,6 @@ def cells(n: int = 24, largest: float = 4.0) -> tuple[SparseMinibatch, Minibatch
     sparse = sparse._replace(label_B=label_B)
     scaled = torch.from_numpy((counts / factors[:, None]).astype(np.float32))
     return sparse, Minibatch(torch.from_numpy(counts), scaled, node_BL, None, style_BL, label_B)
-
-
-def network(nodes: Sequence[int] = NODES) -> ConditionalVAE:
-    torch.manual_seed(1)
-    made = ConditionalVAE(GENES, nodes, VaeSettings(5, 20, 0.0)).train()
-    made.label_head = LabelHead(5, 3)
-    with torch.no_grad():
-        for name, parameter in made.named_parameters():
-            if "nodes" in name or "theta" in name:
-                parameter.normal_(0, 0.7)
-    return made
-
-
-def relative(found: torch.Tensor, expected: torch.Tensor) -> float:
-    return float((found - expected).detach().norm() / expected.detach().norm())
 
 
 def gradients(net: ConditionalVAE, batch: Minibatch | SparseMinibatch) -> dict[str, torch.Tensor]:
@@ -80,10 +61,7 @@ def test_a_sparse_step_has_the_gradients_of_a_dense_one(
     if in_place:
         FlatAdam(ours, {}, 1e-3)
     found, expected = gradients(ours, sparse), gradients(plain, dense)
-    # Batch normalization takes away what these add: their gradients are rounding alone.
-    nothing = {f"{name}.bias" for name in ("encoder_in", "encoder_hidden")}
-    nothing |= {f"{name}.bias" for name in ("decoder_in", "decoder_hidden")}
-    for name in expected.keys() - nothing:
+    for name in expected.keys() - NORMALIZED_AWAY:
         assert relative(found[name], expected[name]) < tolerance, name
     for name in ("encoder_norm_in", "decoder_norm"):
         for moment in ("running_mean", "running_var"):
@@ -96,8 +74,7 @@ def test_steps_along_an_ordered_level_get_the_gradients_of_all_that_come_after(
     in_place: bool,
 ) -> None:
     sparse, dense = cells()
-    dates = NodeCounts(NODES, [(-1, -1), (-1, 0, 1)])
-    ours, plain = network(dates), network(dates)
+    ours, plain = network(ORDERED), network(ORDERED)
     if in_place:
         FlatAdam(ours, {}, 1e-3)
     found, expected = gradients(ours, sparse), gradients(plain, dense)
@@ -107,7 +84,7 @@ def test_steps_along_an_ordered_level_get_the_gradients_of_all_that_come_after(
         assert relative(found[name], without[name]) > 0.1, name
 
 
-@pytest.mark.parametrize("nodes", [NODES, NodeCounts(NODES, [(-1, -1), (-1, 0, 1)])])
+@pytest.mark.parametrize("nodes", [NODES, ORDERED])
 def test_sparse_losses_are_the_dense_ones(nodes: Sequence[int]) -> None:
     sparse, dense = cells()
     descent = Descent(network(nodes).eval())
@@ -205,7 +182,7 @@ def test_what_is_drawn_depends_on_seed_and_step_alone() -> None:
     csr = sp.random_array((50, GENES), density=0.3, rng=np.random.default_rng(0), format="csr")
     data = np.ceil(csr.data * 20).astype(np.float32)
     arrays = data, csr.indices.astype(np.int32), csr.indptr.astype(np.int64)
-    where = Paths(NODE_SL[np.arange(50) % 5])
+    where = Paths(NODE_PL[np.arange(50) % 5])
     rows = np.array([7, 3, 44, 21])
     one, again, other = (
         drawn(arrays, np.ones(50), where, rows, key) for key in ((1, 5), (1, 5), (1, 6))
@@ -213,4 +190,4 @@ def test_what_is_drawn_depends_on_seed_and_step_alone() -> None:
     np.testing.assert_array_equal(one.shown_N, again.shown_N)
     assert not np.array_equal(one.shown_N, other.shown_N)
     np.testing.assert_array_equal(one.count_N, other.count_N)
-    np.testing.assert_array_equal(one.node_PL[one.place_B], NODE_SL[rows % 5])
+    np.testing.assert_array_equal(one.node_PL[one.place_B], NODE_PL[rows % 5])

@@ -6,10 +6,7 @@ by one call. Where nothing can be recorded, on a CPU, the same work runs as it i
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
-from dataclasses import dataclass
-from functools import cached_property, partial
-from typing import Any
+from functools import partial
 
 import numpy as np
 import torch
@@ -21,13 +18,10 @@ from levelseq.models.device_counts import DeviceCounts, DeviceMinibatch, Drawn
 from levelseq.models.latent_draw import LOG_VARIANCE
 from levelseq.models.networks import ConditionalVAE
 from levelseq.models.products import rounded_on_device
+from levelseq.models.recorded import Recorder
 from levelseq.models.tree_paths import paths
-from levelseq.progress import notice
 
-__all__ = ["DeviceStep", "Recorder"]
-
-WARMING = 3
-"""Calls that run as they are before one is recorded: libraries set themselves up in the first."""
+__all__ = ["DeviceStep"]
 
 
 class DeviceStep:
@@ -136,78 +130,3 @@ class DeviceStep:
             torch.cuda.manual_seed(seed)
         else:
             torch.default_generator.manual_seed(seed)
-
-
-@dataclass
-class _Recording:
-    """Where the inputs of one piece of work are, and its graph, once it has one."""
-
-    inputs: tuple[Tensor, ...]
-    calls: int = 0
-    graph: torch.cuda.CUDAGraph | None = None
-    answer: Tensor | None = None
-
-
-class Recorder:
-    """Records work on a CUDA device once, and starts it as a whole from then on.
-
-    Recording wants inputs and results that stay where they are, and no wait for the device. Random
-    numbers follow the seed that the device's generator has when work is started. Anywhere else work
-    is done as it is.
-    """
-
-    def __init__(self) -> None:
-        self._recordings: dict[Hashable, _Recording] = {}
-
-    def answer(self, key: Hashable, work: Callable[..., Tensor], *inputs: Tensor) -> Tensor:
-        """What the work gives, in memory that the next call takes.
-
-        Args:
-            key: of the work; with another, or with inputs of other shapes, it is other work.
-            work: to be done on the inputs. It is not kept.
-            inputs: on the device.
-        """
-        if not inputs[0].is_cuda:
-            return work(*inputs)
-        own = self._recordings.setdefault(key, _Recording(tuple(map(torch.clone, inputs))))
-        for kept, given in zip(own.inputs, inputs):
-            kept.copy_(given)
-        if own.calls == WARMING:
-            self._record(own, work)
-        own.calls += 1
-        if own.graph is None or own.answer is None:
-            return self._beside(own, work)
-        own.graph.replay()
-        return own.answer
-
-    @cached_property
-    def _stream(self) -> torch.cuda.Stream:
-        """Where work is tried and recorded."""
-        return torch.cuda.Stream()  # type: ignore[no-untyped-call]
-
-    @cached_property
-    def _pool(self) -> Any:
-        """Memory of all graphs: of two no result is wanted at once."""
-        return torch.cuda.graph_pool_handle()
-
-    def _beside(self, own: _Recording, work: Callable[..., Tensor]) -> Tensor:
-        here = torch.cuda.current_stream()
-        self._stream.wait_stream(here)
-        with torch.cuda.stream(self._stream):
-            answer = work(*own.inputs)
-        here.wait_stream(self._stream)
-        return answer
-
-    def _record(self, own: _Recording, work: Callable[..., Tensor]) -> None:
-        graph = torch.cuda.CUDAGraph()
-        # Threads of libraries, such as NCCL's, may speak to the device meanwhile.
-        recording = torch.cuda.graph(graph, self._pool, self._stream, "thread_local")
-        try:
-            # A recording that fails leaves its stream for this thread's; the outer block does not.
-            with torch.cuda.stream(self._stream), recording:
-                answer = work(*own.inputs)
-        except RuntimeError as error:
-            why = str(error.__context__ or error).strip().splitlines()[0]
-            notice("train", f"kernels are started one by one, not as a CUDA graph: {why}")
-            return
-        own.graph, own.answer = graph, answer

@@ -27,8 +27,7 @@ from unittest.mock import patch
 import numpy as np
 import pandas as pd
 from ablation_terms import Contrastive, Cycle, MixturePrior
-from integration import BAR_SETS, counts_of, shared
-from real import SETS
+from integration import BAR_SETS, SCORED, counts_of, shared
 from sklearn.neighbors import NearestNeighbors
 from studies import ingested
 
@@ -237,7 +236,7 @@ def scored(
     half_depth: bool,
 ) -> Any:
     """The table of totals with those of a set, each kept as soon as it is known."""
-    address, roles = SETS[name]
+    address, roles = SCORED[name]
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder)
         cohort = ingested(place, str(shared() / "data" / address), roles)
@@ -256,7 +255,7 @@ def scored(
 
 def table(found: pd.DataFrame) -> list[str]:
     """A line a way: mean totals, and the mean difference to the model as it is."""
-    sets = list(dict.fromkeys(found["set"]))
+    sets = [name for name in dict.fromkeys((*BAR_SETS, *SCORED)) if (found["set"] == name).any()]
     totals = found.pivot(index="way", columns=["set", "seed"], values="total")
     lines = [
         f"| | {' | '.join(sets)} | mean | difference | standard error | pairs |",

@@ -162,7 +162,7 @@ def test_files_that_are_not_counts_are_one_line(files, name, content, said):
     [
         ("1.5", "1.5 is not a whole number"),
         ("-4", "-4 is negative"),
-        ("", "NaN is not a count"),
+        ("", "a count is missing"),
         ("4294967296", "too large for a count"),
     ],
 )

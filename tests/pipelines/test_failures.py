@@ -81,6 +81,7 @@ def error_of(workspace, run="r1"):
         (("models", "log", "--workspace", "w", "--name", "n"), "holds no study named 'n'"),
         (("baselines", "--workspace", "w"), "holds no study named 'study'"),
         (("run", "--pipeline", "map_new_data"), "--deposits: is needed with map_new_data"),
+        (("run", "--deposits", "d.csv"), "--batch: no batch column is named (name the columns"),
         (("run", "--keep", "site=site1"), "'column!=value', not 'site=site1'"),
         (("run", "--colour", "red"), "arguments: --colour red (see levelseq run --help)"),
         (("compile", "--out", "file"), "file: is no folder"),
@@ -105,10 +106,17 @@ def error_of(workspace, run="r1"):
             "--method: the fit has its own (leave it out)",
         ),
         (
+            ("normalize", "--cohort", "c", "--workspace", "w", "--model", "m", "--method", "tmm"),
+            "--method: is of a method, and a model takes the place of one (leave it out",
+        ),
+        (
             ("normalize", "--cohort", "c", "--workspace", "w", "--values", "given"),
             "--values: a cohort holds counts",
         ),
-        (("submit", "--host", "http://h", "--workspace", "w", "--deposits", "d"), "object store"),
+        (
+            ("submit", "--host", "h", "--workspace", "w", "--deposits", "d", "--batch", "b"),
+            "object store",
+        ),
     ],
 )
 def test_a_wrong_command_line_is_one_line_and_exit_code_2(

@@ -172,6 +172,17 @@ def test_each_decision_has_its_sentence(changes, said):
     assert said in Page(render(verdict(**changes), pictures(20))).text
 
 
+def test_controls_that_warned_are_told_of_beside_gates_that_passed():
+    gates = [gate("mixing.ilisi", 0.6, None, outcome="pass")]
+    warned = gate("labels_only", 0.25, None, outcome="warn")
+    passed = gate("random_split", 0.004, None, outcome="pass")
+    for controls, told in (([warned, passed], True), ([passed], False)):
+        shown = verdict(data="release", gates=gates, controls=controls)
+        text = Page(render(shown, pictures(20))).text
+        assert "Every gate that was evaluated passed." in text
+        assert ("1 of the controls warned" in text) is told
+
+
 def test_every_gate_and_control_is_named_with_value_and_outcome(page):
     for shown in [*GATES, gate("random_split", 0.004, None)]:
         assert shown["name"] in page.text

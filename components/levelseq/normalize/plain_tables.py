@@ -171,7 +171,9 @@ def read_table(address: str, head: str) -> pd.DataFrame:
         raise BadDeposit("is empty", where=address, do="give the table") from error
     except (UnicodeDecodeError, pd.errors.ParserError) as error:
         reason = str(error).splitlines()[0]
-        raise BadDeposit(f"is not a table: {reason}", where=address) from error
+        text = isinstance(error, UnicodeDecodeError)
+        do = "write it as UTF-8" if text else "give every row as many fields as the first"
+        raise BadDeposit(f"is not a table: {reason}", where=address, do=do) from error
     if isinstance(frame.index, pd.MultiIndex):
         raise BadDeposit(
             f"names {frame.shape[1]} columns in its first line and has "

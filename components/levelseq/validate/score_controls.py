@@ -163,11 +163,11 @@ def _gate(control: str, scores: dict[str, dict[str, float]]) -> Gate:
         return not_evaluated(control, _NO_LABELS)
     beaten = [score for score, of in known.items() if control in _beaten_by(of)]
     if not beaten:
-        reason = f"{_SAYS[control]} do less well in all of {', '.join(known)}."
+        reason = f"{_SAYS[control]} did less well in all of {', '.join(known)}."
         return judge(control, 0.0, Limits((None, 0.0), (None, None)), reason)
     figures = ", ".join(
         f"{score} {known[score][control]:.2f} (levelseq {known[score][OWN]:.2f})"
         for score in beaten
     )
-    reason = f"{_SAYS[control]} surpass levelseq in {figures}: these scores are meaningless here."
+    reason = f"{_SAYS[control]} surpassed levelseq in {figures}: these scores are meaningless here."
     return judge(control, len(beaten) / len(known), Limits((None, 0.0), (None, None)), reason)

@@ -6,7 +6,7 @@ import argparse
 
 from levelseq.errors import BadOption
 from levelseq.ingest.params import IngestParams
-from levelseq.normalize.params import NormalizeParams
+from levelseq.normalize.params import MethodParams, NormalizeParams
 from levelseq.recalibrate.params import RecalibrateParams
 from levelseq.store import join
 from levelseq.train.params import TrainParams
@@ -90,9 +90,21 @@ def _normalize(args: argparse.Namespace) -> str | None:
         raise BadOption("is needed with a cohort", where="--workspace")
     from levelseq.normalize import step
 
+    if args.model:
+        _refuse_method(args)
     params = NormalizeParams.checked(**checked_addresses(given(args, NormalizeParams)))
     address = step.run(params, args.cohort, args.workspace, args.model, args.fitted)
     return join(address, "normalized.json")
+
+
+def _refuse_method(args: argparse.Namespace) -> None:
+    """Refuse what is said of a method where values come from a model."""
+    if chosen := given(args, MethodParams).keys() - {"reference_batch"}:
+        raise BadOption(
+            "is of a method, and a model takes the place of one",
+            where=f"--{min(chosen).replace('_', '-')}",
+            do="leave it out, or --model",
+        )
 
 
 def _train_options(parser: argparse.ArgumentParser) -> None:

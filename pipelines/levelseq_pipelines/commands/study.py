@@ -28,6 +28,7 @@ __all__ = [
 _STEPS: tuple[type[StepParams], ...] = (IngestParams, NormalizeParams, TrainParams, ValidateParams)
 HERE = ("normalize_cohort", "map_new_data")
 IN_A_CLUSTER = (*HERE, "watch", "train_distributed")
+_TRAINING = ("normalize_cohort", "train_distributed")
 _TOLD: tuple[type[StepParams], ...] = (*_STEPS, Launch)
 _OF_LAUNCH = ("nodes", "gpus", "runtime")
 # Which image trains is the compiled pipeline's to say.
@@ -71,7 +72,8 @@ def study_options(args: argparse.Namespace) -> dict[str, Any]:
     """The pipeline parameters that the command line gave, checked by their steps' models.
 
     Raises:
-        BadOption: a value is wrong, or the pipeline does not take the option.
+        BadOption: a value is wrong, the pipeline does not take the option, or it trains and no
+            batch is named.
     """
     from levelseq_pipelines.pipelines import PIPELINES
 
@@ -86,6 +88,13 @@ def study_options(args: argparse.Namespace) -> dict[str, Any]:
         own = {name: value for name, value in options.items() if name in params.model_fields}
         params.checked(**own)
     Launch.checked(**_IMAGE, **{name: options[name] for name in _OF_LAUNCH if name in options})
+    # Training would refuse it, after the deposits have been read.
+    if args.deposits and args.pipeline in _TRAINING and not options.get("batch"):
+        raise BadOption(
+            "no batch column is named",
+            where="--batch",
+            do="name the columns that tell the batches apart, such as 'site>run'",
+        )
     return checked_addresses(options)
 
 

@@ -66,7 +66,7 @@ def first_bad(values: np.ndarray[Any, Any]) -> int | None:
 def refuse_count(value: float, place: str, where: str, do: str = "") -> BadDeposit:
     """The error for a value that is not a count."""
     if np.isnan(value):
-        what, out = "NaN is not a count", "give 0 where nothing was counted"
+        what, out = "a count is missing or NaN", "give 0 where nothing was counted"
     elif value < 0:
         what, out = f"{value:g} is negative", "give raw counts"
     elif value > _LARGEST:

@@ -58,7 +58,8 @@ def _sentences(content: Json) -> list[str]:
 def _genes(each: Json) -> str:
     if each["target"] == "batch":
         title = "Genes that drive the batch that is removed"
-        lead = "How much each gene adds to telling the batches, before (light) and after (dark)."
+        lead = "How much each gene adds to telling the batches, before (light) and after (dark)"
+        lead += "; first those that lost most."
     else:
         title = f"Genes that tell {each['level']} from {each['base']}"
         lead = "How much each gene adds, before (light) and after (dark): both should be alike."

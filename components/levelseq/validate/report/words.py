@@ -70,8 +70,8 @@ _TERMS = {
     "sign": "genes that differ in the same direction",
     "variance_removed": "condition's variance removed",
     "false_positives": "differences where there are none",
-    "condition_embedding": "condition told from the embedding, of before",
-    "condition_values": "condition told from levelled values, of before",
+    "condition_embedding": "condition told from the embedding, share kept",
+    "condition_values": "condition told from levelled values, share kept",
     "signature_genes": "condition kept in the genes of the batch",
     "protected_genes": "condition kept in protected genes",
     "condition_by_site": "condition at an unseen site, change",
@@ -145,7 +145,10 @@ def verdict_said(verdict: Json) -> Said:
         parts = " and ".join(f"{_gates(n)} {word}" for n, word in counts if n)
         text = f"{parts}. That does not hold the data back; read the reasons before use."
         return Said("These data are released", text, "warn")
-    return Said("These data are released", "Every gate that was evaluated passed.", "pass")
+    text = "Every gate that was evaluated passed."
+    if doubts := sum(control["outcome"] == "warn" for control in verdict.get("controls", [])):
+        text += f" {doubts} of the controls warned: see there how far the scores can be trusted."
+    return Said("These data are released", text, "pass")
 
 
 def model_said(verdict: Json) -> Said:

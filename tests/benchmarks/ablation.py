@@ -19,7 +19,7 @@ import copy
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -35,6 +35,7 @@ from levelseq.cohort import Cohort, open_cohort
 from levelseq.models import (
     cluster_metric,
     embedding,
+    fit,
     label_head,
     latent_levelling,
     planning,
@@ -68,6 +69,19 @@ def _components_as_they_are(y_SP: Any, *rest: Any) -> Any:
 
 def _as_before_training(effects: NodeEffects) -> list[float]:
     return [1 / effects.prior_sd**2 for _ in effects.levels]
+
+
+_labels = fit._labels
+
+
+def _spoilt(cohort: Cohort, missing: float, wrong: float = 0.0) -> Any:
+    """The labels of training, a share of them unknown and a share of the others drawn at random."""
+    code = np.array(_labels(cohort))
+    random = np.random.default_rng(0)
+    drawn = random.random(len(code)) < wrong
+    code[drawn] = random.integers(0, code.max() + 1, int(drawn.sum()))
+    code[random.random(len(code)) < missing] = -1
+    return code
 
 
 def _as_network(kind: type[ConditionalVAE]) -> list[Any]:
@@ -127,6 +141,14 @@ WITHOUT: dict[str, tuple[list[Any], dict[str, Any]]] = {
     "zero-inflated likelihood (--likelihood zinb)": ([], {"likelihood": "zinb"}),
     "dispersion of each gene and batch": ([], {"dispersion": "gene-batch"}),
     "with labels (--use-labels)": ([], {"use_labels": True}),
+    "with labels, half of them missing": (
+        [patch.object(fit, "_labels", partial(_spoilt, missing=0.5))],
+        {"use_labels": True},
+    ),
+    "with labels, half of them missing, a tenth wrong": (
+        [patch.object(fit, "_labels", partial(_spoilt, missing=0.5, wrong=0.1))],
+        {"use_labels": True},
+    ),
     "labels shape the metric alone": (
         [patch.object(label_head, "WEIGHT", 0.0)],
         {"use_labels": True},

@@ -20,12 +20,13 @@ from levelseq.errors import BadInput, Retryable
 from levelseq.models.augmentation import Augmentation
 from levelseq.models.cell_mixing import similar_cells
 from levelseq.models.checkpoint import StoreCheckpoints
+from levelseq.models.flat_adam import FlatAdam
 from levelseq.models.minibatches import CohortMinibatches
 from levelseq.models.networks import ConditionalVAE
 from levelseq.models.planning import plan_training
 from levelseq.models.saving import read_metrics
 from levelseq.models.threads import with_helper
-from levelseq.models.training import TrainingPlan, train_network
+from levelseq.models.training import Progress, TrainingPlan, train_network
 from levelseq.models.vae_settings import VaeSettings
 from levelseq.normalize.state import read_state
 from levelseq.store import open_store
@@ -42,7 +43,7 @@ class Killed(BaseException):
 class Every(StoreCheckpoints):
     """Saves after every so many steps."""
 
-    def __init__(self, folder: Path, steps: int) -> None:
+    def __init__(self, folder: Path | str, steps: int) -> None:
         super().__init__(open_store(str(folder)), 0.0)
         self.steps, self.asked = steps, 0
 
@@ -135,6 +136,30 @@ def test_a_run_killed_at_random_steps_ends_with_the_weights_of_one_that_was_not(
             trained_weights(setting, Every(tmp_path, 3), Until(setting[1], step, die))
     resumed = trained_weights(setting, Every(tmp_path, 3))
     assert same(whole, resumed)
+
+
+def test_a_run_killed_goes_on_from_its_checkpoint_in_s3(setting, whole, s3: str) -> None:
+    with pytest.raises(Killed):
+        trained_weights(setting, Every(s3, 3), Until(setting[1], 17, die))
+    assert open_store(s3).exists("00000015/progress.json")
+    assert same(whole, trained_weights(setting, Every(s3, 3)))
+
+
+def test_a_checkpoint_is_due_when_its_seconds_are_over(
+    setting, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [100.0]
+    monkeypatch.setattr("levelseq.models.checkpoint.time.monotonic", lambda: now[0])
+    checkpoints = StoreCheckpoints(open_store(str(tmp_path)), 30.0)
+    now[0] = 129.0
+    assert not checkpoints.due()
+    now[0] = 130.0
+    assert checkpoints.due()
+    network = network_for(setting)
+    checkpoints.save(network, FlatAdam(network, {}, 0.0), Progress())
+    assert not checkpoints.due()
+    now[0] = 160.0
+    assert checkpoints.due()
 
 
 @pytest.mark.parametrize("step", [7, 8, 9])

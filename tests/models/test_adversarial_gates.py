@@ -1,4 +1,4 @@
-"""A style transfer is judged hardest: a good one is released, one that over-corrects refused."""
+"""Other classes go through the same gates: good ones are released, one that over-corrects not."""
 
 from __future__ import annotations
 
@@ -20,16 +20,17 @@ from .conftest import TRAINING, Trained
 PARAMS = ValidateParams(pictures=False, neighbours_kept=0.7)
 
 
-def judged(trained: Trained, workspace: str) -> Evaluation:
-    params = TRAINING.model_copy(update={"model_class": "gan"})
+def judged(trained: Trained, workspace: str, kind: str = "gan") -> Evaluation:
+    params = TRAINING.model_copy(update={"model_class": kind})
     model = train.run(params, trained.cohort, trained.normalized, workspace)
     mapped = map_cohort(NormalizeParams(), trained.cohort, model, workspace)
     cohort, values = open_cohort(trained.cohort), open_normalized(mapped)
     return evaluate(PARAMS, cohort, values, model, workspace, "study")
 
 
-def test_a_good_one_is_released(trained: Trained) -> None:
-    found = judged(trained, trained.workspace)
+@pytest.mark.parametrize("kind", ["gan", "scgen"])
+def test_a_good_one_is_released(trained: Trained, kind: str) -> None:
+    found = judged(trained, trained.workspace, kind)
     assert found.data == "release", found.reasons
     assert found.decision == "promote"
 

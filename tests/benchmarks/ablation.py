@@ -149,6 +149,10 @@ WITHOUT: dict[str, tuple[list[Any], dict[str, Any]]] = {
         [patch.object(fit, "_labels", partial(_spoilt, missing=0.5, wrong=0.1))],
         {"use_labels": True},
     ),
+    "with labels, a tenth of them wrong": (
+        [patch.object(fit, "_labels", partial(_spoilt, missing=0.0, wrong=0.1))],
+        {"use_labels": True},
+    ),
     "labels shape the metric alone": (
         [patch.object(label_head, "WEIGHT", 0.0)],
         {"use_labels": True},

@@ -44,7 +44,8 @@ class TrainParams(StepParams):
     patience: int = Field(30, ge=1, description="epochs without a better held-out loss that end it")
     checkpoint_seconds: float = Field(30.0, ge=0, description="time between checkpoints")
     use_labels: bool = Field(
-        False, description="whether labels, in part or all known, shape the embedding"
+        False,
+        description="whether labels shape the embedding; some may be unknown, some wrong",
     )
     augment: str = Field(
         "auto",

@@ -149,6 +149,13 @@ WITHOUT: dict[str, tuple[list[Any], dict[str, Any]]] = {
         [patch.object(fit, "_labels", partial(_spoilt, missing=0.5, wrong=0.1))],
         {"use_labels": True},
     ),
+    "the same, wrong ones not looked for": (
+        [
+            patch.object(fit, "_labels", partial(_spoilt, missing=0.5, wrong=0.1)),
+            patch.object(vae_fit, "trusted_labels", lambda label_S, *rest: label_S),
+        ],
+        {"use_labels": True},
+    ),
     "with labels, a tenth of them wrong": (
         [patch.object(fit, "_labels", partial(_spoilt, missing=0.0, wrong=0.1))],
         {"use_labels": True},

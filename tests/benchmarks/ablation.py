@@ -72,14 +72,16 @@ def _as_before_training(effects: NodeEffects) -> list[float]:
 
 
 _labels = fit._labels
+_seed = 0
 
 
 def _spoilt(cohort: Cohort, missing: float, wrong: float = 0.0) -> Any:
-    """The labels of training, a share of them unknown and a share of the others drawn at random."""
+    """The labels of training, a share of them unknown and a share of the others wrong."""
     code = np.array(_labels(cohort))
-    random = np.random.default_rng(0)
-    drawn = random.random(len(code)) < wrong
-    code[drawn] = random.integers(0, code.max() + 1, int(drawn.sum()))
+    random = np.random.default_rng(_seed)
+    spoilt = (random.random(len(code)) < wrong) & (code >= 0)
+    n_labels = code.max() + 1
+    code[spoilt] = (code[spoilt] + random.integers(1, n_labels, int(spoilt.sum()))) % n_labels
     code[random.random(len(code)) < missing] = -1
     return code
 
@@ -152,7 +154,7 @@ WITHOUT: dict[str, tuple[list[Any], dict[str, Any]]] = {
     "the same, wrong ones not looked for": (
         [
             patch.object(fit, "_labels", partial(_spoilt, missing=0.5, wrong=0.1)),
-            patch.object(vae_fit, "trusted_labels", lambda label_S, *rest: label_S),
+            patch.object(fit, "trusted_labels", lambda label_S, *rest: label_S),
         ],
         {"use_labels": True},
     ),
@@ -246,6 +248,7 @@ class Study:
     def total(self, way: str, seed: int, *, half_depth: bool) -> float:
         """The scIB total of one way and seed, or the labels that are told at half the depth."""
         patches, choices = WITHOUT[way]
+        patches = [patch(f"{__name__}._seed", seed), *patches]
         with contextlib.ExitStack() as stack, tempfile.TemporaryDirectory() as folder:
             for each in patches:
                 stack.enter_context(each)

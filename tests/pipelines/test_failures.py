@@ -107,7 +107,7 @@ def error_of(workspace, run="r1"):
         ),
         (
             ("normalize", "--cohort", "c", "--workspace", "w", "--model", "m", "--method", "tmm"),
-            "--method: is of a method, and a model takes the place of one (leave it out",
+            "--method: has no effect with a model (leave it out, or --model)",
         ),
         (
             ("normalize", "--cohort", "c", "--workspace", "w", "--values", "given"),

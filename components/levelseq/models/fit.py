@@ -5,8 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
+
 from levelseq.cohort import UNKNOWN, BatchTree, Cohort, why_classical
 from levelseq.cohort.gene_space import GeneSpace
+from levelseq.cohort.loader import gene_counts
 from levelseq.cohort.ordered_levels import NONE, choose_ordered
 from levelseq.errors import BadInput, BadOption
 from levelseq.models.checkpoint import SharedCheckpoints, StoreCheckpoints
@@ -14,6 +17,7 @@ from levelseq.models.classical_fit import fit_classical
 from levelseq.models.conditional_vae import VaeModel
 from levelseq.models.history import unseen_history
 from levelseq.models.label_fit import with_labels
+from levelseq.models.label_noise import trusted_labels
 from levelseq.models.label_transfer import label_codes
 from levelseq.models.latent_arithmetic import ArithmeticModel
 from levelseq.models.mapping import largest_leaf
@@ -99,7 +103,9 @@ def fit_model(
     )
     tree, order = _in_order(tree, cohort, params.ordered)
     notice("train", reason)
-    labels = _labels(cohort) if params.use_labels else None
+    labels, doubts = None, list[str]()
+    if params.use_labels:
+        labels, doubts = _trusted(_labels(cohort), cohort, space, tree, params.seed)
     shared = SharedCheckpoints(checkpoints, processes) if checkpoints else None
     fitted = fit_vae(
         cohort, space, tree, settings, plan, shared, labels, processes, _NETWORKS[kind]
@@ -110,6 +116,7 @@ def fit_model(
     if processes.size > 1:
         why_plan.append(f"trained by {processes.size} processes")
     stage("train", "trained", steps=metrics["steps"], best_step=metrics["best_step"])
+    why_plan += doubts
     why_tree = [] if kind == "scgen" else [why_effects(tree)]
     return vae, {**metrics, "reasons": [reason, *why_sizes, *why_tree, *order, *why_plan]}
 
@@ -200,6 +207,23 @@ def _labels(cohort: Cohort) -> Any:
         )
     notice("train", "labels shape the embedding", labels=len(names))
     return code
+
+
+def _trusted(
+    label_S: Any, cohort: Cohort, space: GeneSpace, tree: BatchTree, seed: int
+) -> tuple[Any, list[str]]:
+    """The labels that training is to use, and why not all of them."""
+    path_S = np.unique(tree.node_codes(cohort.obs()), axis=0, return_inverse=True)[1].ravel()
+    trusted_S = trusted_labels(label_S, gene_counts(cohort, space), path_S, seed)
+    left_out = int((trusted_S != label_S).sum())
+    if not left_out:
+        return label_S, []
+    reason = (
+        f"{left_out} of {int((label_S >= 0).sum())} labels, which most of a cell's neighbours speak"
+        " against, are taken for unknown"
+    )
+    notice("train", reason)
+    return trusted_S, [reason]
 
 
 def _varying_tree(cohort: Cohort) -> BatchTree:

@@ -18,7 +18,6 @@ from levelseq.models.cell_mixing import similar_cells
 from levelseq.models.conditional_vae import VaeModel
 from levelseq.models.embedding import Embedding, latent_states
 from levelseq.models.label_head import LabelHead
-from levelseq.models.label_noise import trusted_labels
 from levelseq.models.minibatches import CohortMinibatches, blocks, device
 from levelseq.models.networks import ConditionalVAE
 from levelseq.models.not_finite import Names, NotFinite, refuse_absurd_counts
@@ -44,8 +43,7 @@ def fit_vae(
 ) -> tuple[VaeModel, dict[str, Any]] | None:
     """Train on a cohort's counts a network of the model's kind.
 
-    Labels (-1: unknown), if given, shape latent states and the embedding's metric; of labels with
-    errors, those that neighbours do not speak against.
+    Labels (-1: unknown), if given, shape latent states and the embedding's metric.
 
     Returns:
         The model, and its metrics: steps done, best step, held-out loss after each epoch. None in
@@ -63,11 +61,9 @@ def fit_vae(
         counted = NodeCounts.of_tree(tree)
         network = kind.NETWORK(len(space.variable), counted, settings).to(device())
         nodes = tree.node_codes(obs)
-        path_S = np.unique(nodes, axis=0, return_inverse=True)[1].ravel()
         if label_S is not None and (label_S >= 0).any():
             network.label_head = LabelHead(settings.n_latent, int(label_S.max()) + 1).to(device())
-            label_S = trusted_labels(label_S, counts, path_S, plan.seed)
-        augmentation = _augmentation(plan.augmentation, counts, path_S, plan.seed)
+        augmentation = _augmentation(plan.augmentation, counts, nodes, plan.seed)
         minibatches = CohortMinibatches(
             counts, nodes, None, augmentation, label_S, fused=network.fused
         )
@@ -91,10 +87,11 @@ def fit_vae(
 
 
 def _augmentation(
-    terms: tuple[str, ...], counts: GeneCounts, path_S: Any, seed: int
+    terms: tuple[str, ...], counts: GeneCounts, node_SL: Any, seed: int
 ) -> Augmentation:
     partners = None
     if "mixing" in terms:
+        path_S = np.unique(node_SL, axis=0, return_inverse=True)[1].ravel()
         partners = similar_cells(counts, path_S, split(len(path_S), seed)[0], seed)
     return Augmentation(
         thinning="thinning" in terms,

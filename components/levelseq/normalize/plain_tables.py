@@ -171,8 +171,12 @@ def read_table(address: str, head: str) -> pd.DataFrame:
         raise BadDeposit("is empty", where=address, do="give the table") from error
     except (UnicodeDecodeError, pd.errors.ParserError) as error:
         reason = str(error).splitlines()[0]
-        text = isinstance(error, UnicodeDecodeError)
-        do = "write it as UTF-8" if text else "give every row as many fields as the first"
+        if isinstance(error, UnicodeDecodeError):
+            do = "write it as UTF-8"
+        elif "Expected" in reason:
+            do = "give every row as many fields as the first"
+        else:
+            do = "check its quotes and its separator"
         raise BadDeposit(f"is not a table: {reason}", where=address, do=do) from error
     if isinstance(frame.index, pd.MultiIndex):
         raise BadDeposit(

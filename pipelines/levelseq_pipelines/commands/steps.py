@@ -101,7 +101,7 @@ def _refuse_method(args: argparse.Namespace) -> None:
     """Refuse what is said of a method where values come from a model."""
     if chosen := given(args, MethodParams).keys() - {"reference_batch"}:
         raise BadOption(
-            "is of a method, and a model takes the place of one",
+            "has no effect with a model",
             where=f"--{min(chosen).replace('_', '-')}",
             do="leave it out, or --model",
         )

@@ -89,7 +89,7 @@ def study_options(args: argparse.Namespace) -> dict[str, Any]:
         params.checked(**own)
     Launch.checked(**_IMAGE, **{name: options[name] for name in _OF_LAUNCH if name in options})
     # Training would refuse it, after the deposits have been read.
-    if args.deposits and args.pipeline in _TRAINING and not options.get("batch"):
+    if args.deposits and args.pipeline in _TRAINING and not options.get("batch", "").strip():
         raise BadOption(
             "no batch column is named",
             where="--batch",

@@ -140,14 +140,14 @@ def verdict_said(verdict: Json) -> Said:
             "fail",
         )
     warned, failed = outcomes.count("warn"), outcomes.count("fail")
+    doubts = sum(control["outcome"] == "warn" for control in verdict.get("controls", []))
+    told = f" {doubts} of the controls warned: see Controls below." if doubts else ""
     if warned or failed:
         counts = [(failed, "failed"), (warned, "warned")]
         parts = " and ".join(f"{_gates(n)} {word}" for n, word in counts if n)
-        text = f"{parts}. That does not hold the data back; read the reasons before use."
+        text = f"{parts}. That does not hold the data back; read the reasons before use.{told}"
         return Said("These data are released", text, "warn")
-    text = "Every gate that was evaluated passed."
-    if doubts := sum(control["outcome"] == "warn" for control in verdict.get("controls", [])):
-        text += f" {doubts} of the controls warned: see there how far the scores can be trusted."
+    text = f"Every gate that was evaluated passed.{told}"
     return Said("These data are released", text, "pass")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,9 +13,12 @@ from levelseq.cohort.gene_space import GeneSpace
 from levelseq.cohort.loader import GeneCounts, gene_counts
 from levelseq.models.label_noise import trusted_labels
 from levelseq.models.label_transfer import label_codes
+from levelseq.models.minibatches import CohortMinibatches
+from levelseq.models.saving import read_metrics
 from levelseq.normalize.state import read_state
+from levelseq.train import step as train
 
-from .conftest import Trained
+from .conftest import TRAINING, Trained
 
 Found = tuple[GeneCounts, Any, Any]
 
@@ -49,6 +53,26 @@ def test_wrong_labels_are_found_and_right_ones_stay(study: Found, missing: float
     assert (kept[wrong] < 0).mean() > 0.8
     assert (kept[right] < 0).mean() < 0.02
     assert (kept[kept >= 0] == given[kept >= 0]).all()
+
+
+def test_training_leaves_them_out_and_the_model_says_so(
+    study: Found, trained: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = spoilt(study[2], 0.0)
+    monkeypatch.setattr("levelseq.models.fit._labels", lambda cohort: given)
+    seen = []
+    plain = CohortMinibatches.__init__
+    monkeypatch.setattr(
+        CohortMinibatches,
+        "__init__",
+        lambda self, *args, **named: seen.append(args[4:]) or plain(self, *args, **named),
+    )
+    params = TRAINING.model_copy(update={"use_labels": True, "steps": 5})
+    model = train.run(params, trained.cohort, trained.normalized, str(tmp_path))
+    left_out = int((seen[0][0] != given).sum())
+    assert left_out > 0
+    said = f"{left_out} of {len(given)} labels, which most of a cell's neighbours speak against"
+    assert any(reason.startswith(said) for reason in read_metrics(model)["reasons"])
 
 
 def test_a_few_doubtful_labels_are_no_sign_of_errors(study: Found) -> None:

@@ -60,9 +60,9 @@ def fit_vae(
         torch.manual_seed(plan.seed)
         counted = NodeCounts.of_tree(tree)
         network = kind.NETWORK(len(space.variable), counted, settings).to(device())
-        nodes = tree.node_codes(obs)
         if label_S is not None and (label_S >= 0).any():
             network.label_head = LabelHead(settings.n_latent, int(label_S.max()) + 1).to(device())
+        nodes = tree.node_codes(obs)
         augmentation = _augmentation(plan.augmentation, counts, nodes, plan.seed)
         minibatches = CohortMinibatches(
             counts, nodes, None, augmentation, label_S, fused=network.fused

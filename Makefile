@@ -11,8 +11,8 @@ EXTRAS ?= validate
 WORKERS ?= -n auto --maxprocesses 4 --dist loadfile
 INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e
 
-BENCHES = ablation classical confidence controls default drift fanout integration nested ordered passes qa \
-	real scale train truth
+BENCHES = ablation classical confidence controls default drift fanout integration intervals memory nested \
+	ordered passes qa real scale train truth
 
 .PHONY: run test test-slow test-containers test-manifests test-sinks azurite lint compile docs \
 	images image-cpu image-cuda image-base clean bench-kill bench-spot bench-cohort-confidence bench-drift-rate $(BENCHES:%=bench-%)

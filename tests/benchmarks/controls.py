@@ -4,12 +4,14 @@
 - pancreas_baron_h1, which has no batch effect: neighbourhoods kept.
 - A type that only one batch has stays apart.
 - kang_muscat: stimulated and control cells stay apart, log fold changes keep within-donor truth.
+  Where the peers' environment is there, how far they keep them apart is told too.
 
 No labels in training. Each line gives the value before (unintegrated) and after, and the bar.
 """
 
 from __future__ import annotations
 
+import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -18,7 +20,7 @@ import anndata as ad
 import numpy as np
 import pandas as pd
 import scipy.sparse as sp
-from integration import counts_of, shared
+from integration import PYTHON, counts_of, shared
 from real import SETS
 from scipy.stats import false_discovery_control, ttest_ind
 from studies import Built, built, ingested, verdict_of
@@ -158,8 +160,26 @@ def stimulation(met: dict[str, bool]) -> None:
         f"kang_muscat        neighbours of equal type and condition {before:.3f} -> {after:.3f}; "
         f"logFC within donors against levelled, each type: {', '.join(f'{x:.3f}' for x in r)}"
     )
+    _peers_stimulation(counts, both)
     met["kang: stimulated and control stay apart (within .05 of before)"] = after >= before - 0.05
     met[f"kang: logFC correlation {min(r):.3f} >= .95 in each type"] = min(r) >= 0.95
+
+
+def _peers_stimulation(counts: ad.AnnData, both: np.ndarray) -> None:
+    """The same neighbours where peers put the cells, which are not told the condition."""
+    if not PYTHON.exists():
+        print("                   peers: not measured (make bench-integration makes their place)")
+        return
+    script = Path(__file__).parent / "train_peers/embedding.py"
+    with tempfile.TemporaryDirectory() as place:
+        data, out = Path(place) / "counts.h5ad", Path(place) / "peers.npz"
+        counts.write_h5ad(data)
+        command = [PYTHON, script, shared() / "bench", data, "unintegrated,harmony,scvi", out]
+        subprocess.run([str(part) for part in command], check=True, capture_output=True)
+        rows = np.arange(len(both))
+        found = {name: purity(x, both, rows) for name, x in np.load(out).items()}
+    said = ", ".join(f"{name} {value:.3f}" for name, value in found.items())
+    print(f"                   the same by peers' embeddings: {said}", flush=True)
 
 
 def _by(rows: np.ndarray, batch: np.ndarray) -> list[np.ndarray]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import anndata as ad
@@ -17,9 +18,9 @@ from levelseq.cohort import (
     shard_path,
     write_shard,
 )
-from levelseq.store import open_store
+from levelseq.store import Store, open_store
 
-__all__ = ["write_cohort"]
+__all__ = ["gene_table", "put_cohort", "write_cohort"]
 
 _POOL = 500
 _BLOCK = 512
@@ -37,27 +38,44 @@ def write_cohort(folder: Path, n_samples: int, n_genes: int, seed: int = 0) -> s
         return str(address)
     pool_PG = np.concatenate(list(simulated(_POOL, n_genes, seed)))
     dtype = np.min_scalar_type(pool_PG.max())
-    var = pd.DataFrame(
-        {"in_deposits": 1, "in_all_deposits": True},
-        index=pd.Index([f"g{i}" for i in range(n_genes)], name="gene_id"),
-    )
+    var = gene_table(n_genes)
     full = min(SHARD_OBSERVATIONS, int(SHARD_COUNTS * _POOL / (pool_PG > 0).sum()))
+    parts = (range(start, min(start + full, n_samples)) for start in range(0, n_samples, full))
+    shards = (_shard(samples, pool_PG, dtype, var) for samples in parts)
+    roles = {"label": None, "donor": None, "condition": "condition"}
+    put_cohort(store, f"scale-{n_samples}x{n_genes}-{seed}", shards, ["batch"], roles)
+    return str(address)
+
+
+def gene_table(n_genes: int) -> pd.DataFrame:
+    """Genes that every deposit has."""
+    names = pd.Index([f"g{i}" for i in range(n_genes)], name="gene_id")
+    return pd.DataFrame({"in_deposits": 1, "in_all_deposits": True}, index=names)
+
+
+def put_cohort(
+    store: Store,
+    fingerprint: str,
+    shards: Iterable[ad.AnnData],
+    batch_tree: list[str],
+    roles: dict[str, str | None],
+) -> None:
+    """Write a cohort, one shard after another, `cohort.json` last."""
     entries = []
-    for number, start in enumerate(range(0, n_samples, full)):
-        samples = range(start, min(start + full, n_samples))
-        entries.append(write_shard(store, shard_path(number), _shard(samples, pool_PG, dtype, var)))
+    for number, shard in enumerate(shards):
+        n_vars, dtype = shard.n_vars, shard.X.dtype.name
+        entries.append(write_shard(store, shard_path(number), shard))
     manifest = {
         "schema": "levelseq.cohort/1",
-        "fingerprint": f"scale-{n_samples}x{n_genes}-{seed}",
-        "n_obs": n_samples,
-        "n_vars": n_genes,
-        "dtype": dtype.name,
-        "batch_tree": ["batch"],
-        "roles": {"label": None, "donor": None, "condition": "condition"},
+        "fingerprint": fingerprint,
+        "n_obs": sum(entry["n_obs"] for entry in entries),
+        "n_vars": n_vars,
+        "dtype": dtype,
+        "batch_tree": batch_tree,
+        "roles": roles,
         "shards": entries,
     }
     store.put_if_absent("cohort.json", manifest_json(manifest))
-    return str(address)
 
 
 def _shard(

@@ -110,6 +110,13 @@ def error_of(workspace, run="r1"):
             "--method: has no effect with a model (leave it out, or --model)",
         ),
         (
+            (
+                *("normalize", "--cohort", "c", "--workspace", "w"),
+                *("--model", "m", "--n-variable-genes", "500"),
+            ),
+            "--n-variable-genes: has no effect with a model (leave it out, or --model)",
+        ),
+        (
             ("normalize", "--cohort", "c", "--workspace", "w", "--values", "given"),
             "--values: a cohort holds counts",
         ),

@@ -21,7 +21,9 @@ from levelseq.cohort.gene_space import GeneSpace
 from levelseq.cohort.loader import GeneCounts, gene_counts
 from levelseq.errors import BadOption
 from levelseq.models.anchors import Anchors
+from levelseq.models.effect_sd import effect_sd
 from levelseq.models.embedding import Embedding
+from levelseq.models.evidence import Evidence
 from levelseq.models.label_transfer import LabelTransfer
 from levelseq.models.levelled import Levelled, LevelledShard
 from levelseq.models.minibatches import CohortMinibatches, blocks, device
@@ -48,6 +50,7 @@ class VaeModel:
         mean_scaled_G: mean of counts over size factors, for genes that a later cohort lacks.
         place: where cells lie in the levelled embedding.
         labels: of the anchors, where the training cohort has labels.
+        evidence: how sure the effects of batches are; None in the first models of 0.1.0.
     """
 
     KIND: ClassVar[str] = "ConditionalVAE"
@@ -60,6 +63,7 @@ class VaeModel:
     mean_scaled_G: Any
     place: Embedding
     labels: LabelTransfer | None = None
+    evidence: Evidence | None = None
 
     def minibatches(self, counts: GeneCounts, obs: pd.DataFrame) -> CohortMinibatches:
         """The tensors of a cohort for this model; unseen nodes fall back to their parents."""
@@ -93,8 +97,15 @@ class VaeModel:
 
     def embed(self, minibatches: CohortMinibatches, observations: Any) -> Any:
         """(S, D) where observations lie in the levelled embedding."""
-        batches = map(minibatches.tensors, blocks(observations))
-        return np.concatenate([self.project(batch, self.encode(batch)[0]) for batch in batches])
+        return self.seen(minibatches, observations)[0]
+
+    def seen(self, minibatches: CohortMinibatches, observations: Any) -> tuple[Any, Any]:
+        """(S, D): where observations lie in the levelled embedding; (S,): sums of their counts."""
+        places, libraries = [], []
+        for batch in map(minibatches.tensors, blocks(observations)):
+            places.append(self.project(batch, self.encode(batch)[0]))
+            libraries.append(batch.counts_BG.sum(dim=1).double().cpu().numpy())
+        return np.concatenate(places), np.concatenate(libraries)
 
     def embedding(
         self, cohort: Cohort, obs: pd.DataFrame, rows: Any = None, *, unseen: bool = False
@@ -127,12 +138,12 @@ class VaeModel:
 
         A value is the observed CPM times the ratio of the gene's expected share on the reference
         batch to that on the cell's own batch, at the cell's latent state. What a cell shows beyond
-        the model's expectation stays, and a zero stays a zero. The interval holds 90 % of the
-        values over draws of the latent state. Counts are those of `counts_on_reference`. An
-        observation of an unseen leaf is taken for its parent's mean, or on an ordered level for the
-        latest earlier leaf. Where counts may be lost (zero inflation), the expected shares are of
-        what is left: a batch that loses more of a gene has its counts raised by as much, on average
-        over cells.
+        the model's expectation stays, and a zero stays a zero. The interval holds the value and
+        nine tenths of those over draws of the latent state and of what batches do, see `effect_sd`.
+        Counts are those of `counts_on_reference`. An observation of an unseen leaf is taken for its
+        parent's mean, or on an ordered level for the latest earlier leaf. Where counts may be lost
+        (zero inflation), the expected shares are of what is left: a batch that loses more of a gene
+        has its counts raised by as much, on average over cells.
 
         Args:
             cohort: where the counts are.
@@ -187,20 +198,25 @@ class VaeModel:
         on_reference = torch.as_tensor(target).to(batch.node_BL).expand(len(part), -1)
         per_million = batch.scaled_BG * (1e6 / self.space.reference_library)
 
-        def corrected(state: Tensor) -> Tensor:
+        def corrected(state: Tensor, error: Tensor | float = 0.0) -> Tensor:
             own = self.log_shares(state, batch.node_BL)
             reference = self.log_shares(state, on_reference)
-            return torch.log1p(per_million * torch.exp(reference - own))
+            return torch.log1p(per_million * torch.exp(reference - own + error))
 
         found = {"embedding": self.project(batch, latent), "values": corrected(latent)}
         if interval:
-            spread = (log_variance / 2).exp()
             # Seeded by the rows, so that the same cohort has the same interval every time.
-            noise = torch.Generator().manual_seed(int(part[0]))
+            noise, spread = torch.Generator().manual_seed(int(part[0])), (log_variance / 2).exp()
             normal = torch.randn((DRAWS, *latent.shape), generator=noise).to(latent)
-            draws = torch.stack([corrected(latent + spread * draw) for draw in normal])
-            found["lower"] = draws.quantile(0.05, dim=0)
-            found["upper"] = draws.quantile(0.95, dim=0)
+            # One step for all genes, which have intervals of their own.
+            step = torch.special.ndtri((torch.randperm(DRAWS, generator=noise) + 0.5) / DRAWS)
+            sd_BG = effect_sd(self, batch, found["embedding"], target)
+            draws = torch.stack(
+                [corrected(latent + spread * z, sd_BG * float(s)) for z, s in zip(normal, step)]
+            )
+            # A posterior may be so skewed that the value at the mean state lies outside.
+            found["lower"] = draws.quantile(0.05, dim=0).minimum(found["values"])
+            found["upper"] = draws.quantile(0.95, dim=0).maximum(found["values"])
         if counts:
             found["counts"] = self._counts(batch, latent, on_reference, part)
         return {k: v.cpu().numpy() if isinstance(v, Tensor) else v for k, v in found.items()}
@@ -235,7 +251,9 @@ class VaeModel:
                 state[name] = grown
         network.load_state_dict(state)
         place = self.place.with_nodes(self.n_nodes, n_nodes)
-        return replace(self, network=network.to(device()).eval(), tree=tree, place=place)
+        evidence = self.evidence and self.evidence.with_leaves(len(tree.leaves))
+        network = network.to(device()).eval()
+        return replace(self, network=network, tree=tree, place=place, evidence=evidence)
 
     def to_tensors(self) -> tuple[dict[str, Any], dict[str, Any]]:
         """Configuration and arrays, for saving."""
@@ -244,7 +262,10 @@ class VaeModel:
         tensors = {f"network.{name}": value.cpu().numpy() for name, value in state.items()}
         anchors = {f"anchors.{name}": value for name, value in vars(self.anchors).items()}
         place = {f"embedding.{name}": value for name, value in self.place.to_tensors().items()}
-        return config, {**tensors, **anchors, **place, "mean_scaled_G": self.mean_scaled_G}
+        seen = vars(self.evidence) if self.evidence else {}
+        evidence = {f"evidence.{name}": value for name, value in seen.items()}
+        mean = {"mean_scaled_G": self.mean_scaled_G}
+        return config, {**tensors, **anchors, **place, **evidence, **mean}
 
     @classmethod
     def from_tensors(
@@ -254,21 +275,20 @@ class VaeModel:
         counted = NodeCounts.of_tree(tree)
         network = cls.NETWORK(len(space.variable), counted, VaeSettings(**config))
         network.load_state_dict(
-            {
-                name.removeprefix("network."): torch.as_tensor(value)
-                for name, value in tensors.items()
-                if name.startswith("network.")
-            }
+            {name: torch.as_tensor(value) for name, value in _part("network", tensors).items()}
         )
         names = ("latent", "embedding", "leaf", "distance", "noise")
         anchors = Anchors(*(tensors[f"anchors.{name}"] for name in names))
-        place = Embedding.from_tensors(
-            {
-                name.removeprefix("embedding."): value
-                for name, value in tensors.items()
-                if name.startswith("embedding.")
-            }
-        )
+        place = Embedding.from_tensors(_part("embedding", tensors))
+        seen = _part("evidence", tensors)
         network.eval()
         network.to(device())
-        return cls(network, space, tree, anchors, tensors["mean_scaled_G"], place)
+        evidence = Evidence(**seen) if seen else None
+        mean_scaled = tensors["mean_scaled_G"]
+        return cls(network, space, tree, anchors, mean_scaled, place, evidence=evidence)
+
+
+def _part(name: str, tensors: dict[str, Any]) -> dict[str, Any]:
+    """The tensors whose names begin so."""
+    start = f"{name}."
+    return {k.removeprefix(start): v for k, v in tensors.items() if k.startswith(start)}

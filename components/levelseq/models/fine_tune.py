@@ -33,7 +33,7 @@ from levelseq.models.saving import (
     save_model,
 )
 from levelseq.models.training import TrainingPlan, train_network
-from levelseq.models.vae_fit import anchored, conditions_of, fit_place
+from levelseq.models.vae_fit import anchored, conditions_of, fit_place, with_evidence
 from levelseq.progress import stage
 from levelseq.store import join, open_store
 
@@ -134,6 +134,10 @@ def fine_tune(
         "reasons": [f"fine-tuned on {len(fresh)} new cells with {len(replayed)} replayed"],
     }
     tuned = anchored(tuned, minibatches, np.arange(len(replayed)), leaf, seed)
+    of_new = adapted.tree.leaf_codes(new.obs())
+    n_F = np.bincount(adapted.tree.leaf_codes(own.obs()), minlength=len(adapted.tree.leaves))
+    n_F += np.bincount(of_new, minlength=len(n_F))
+    tuned = with_evidence(tuned, minibatches, np.concatenate([leaf, of_new[fresh]]), n_F, seed)
     return tuned, metrics | {"anchors_moved": float(f"{anchors_moved(model, tuned):.6g}")}
 
 

@@ -17,6 +17,8 @@ from levelseq.models.augmentation import Augmentation
 from levelseq.models.cell_mixing import similar_cells
 from levelseq.models.conditional_vae import VaeModel
 from levelseq.models.embedding import Embedding, latent_states
+from levelseq.models.evidence import Evidence
+from levelseq.models.expectation import kinds_of
 from levelseq.models.label_head import LabelHead
 from levelseq.models.minibatches import CohortMinibatches, blocks, device
 from levelseq.models.networks import ConditionalVAE
@@ -27,7 +29,7 @@ from levelseq.models.training import Checkpoints, Progress, TrainingPlan, split,
 from levelseq.models.tree_paths import NodeCounts
 from levelseq.models.vae_settings import VaeSettings
 
-__all__ = ["anchored", "conditions_of", "fit_place", "fit_vae"]
+__all__ = ["anchored", "conditions_of", "fit_place", "fit_vae", "with_evidence"]
 
 
 def fit_vae(
@@ -78,6 +80,8 @@ def fit_vae(
         model = kind(network, space, tree, Anchors.none(), mean_scaled, place)
         leaf = tree.leaf_codes(obs)[chosen]
         model = anchored(model, minibatches, chosen, leaf, plan.seed)
+        leaf_S = tree.leaf_codes(obs)
+        model = with_evidence(model, minibatches, leaf_S, np.bincount(leaf_S), plan.seed)
     metrics = {
         "steps": progress.step,
         "best_step": progress.best_step,
@@ -154,6 +158,30 @@ def anchored(
     latent = model.latent(minibatches, cells)
     anchors = Anchors.of(latent, model.embed(minibatches, cells), leaf, noise)
     return replace(model, anchors=anchors)
+
+
+def with_evidence(
+    model: VaeModel, minibatches: CohortMinibatches, leaf_S: Any, n_F: Any, seed: int
+) -> VaeModel:
+    """A model that knows how much of each kind of cells each of its batches has shown.
+
+    Args:
+        model: with its anchors.
+        minibatches: tensors of the S cells that it was fitted to.
+        leaf_S: number of each one's leaf.
+        n_F: cells of each leaf that the S stand for.
+        seed: of the choice of cells that are looked at.
+    """
+    anchors, n_leaves = model.anchors, len(model.tree.leaves)
+    evidence = Evidence.of(kinds_of(model), anchors.latent, n_leaves)
+    order = np.random.default_rng([seed, 8]).permutation(len(leaf_S))
+    rows = np.sort(order[: Evidence.MOST_CELLS])
+    weight_F = np.zeros(n_leaves)
+    weight_F[: len(n_F)] = n_F
+    weight_F /= np.maximum(np.bincount(leaf_S[rows], minlength=n_leaves), 1)
+    place, library = model.seen(minibatches, rows)
+    leaf = leaf_S[rows]
+    return replace(model, evidence=evidence.having_seen(leaf, place, library, weight_F[leaf]))
 
 
 def _trained(

@@ -98,8 +98,9 @@ def _normalize(args: argparse.Namespace) -> str | None:
 
 
 def _refuse_method(args: argparse.Namespace) -> None:
-    """Refuse what is said of a method where values come from a model."""
-    if chosen := given(args, MethodParams).keys() - {"reference_batch"}:
+    """Refuse what is said of a method, or of its genes, where values come from a model."""
+    of_method = {*MethodParams.model_fields, "n_variable_genes"} - {"reference_batch"}
+    if chosen := given(args, NormalizeParams).keys() & of_method:
         raise BadOption(
             "has no effect with a model",
             where=f"--{min(chosen).replace('_', '-')}",

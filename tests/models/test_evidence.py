@@ -1,0 +1,125 @@
+"""How sure effects of batches are: by what each batch has shown of each kind of cells."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from levelseq.cohort import open_cohort, open_normalized
+from levelseq.models.adapt import adapt
+from levelseq.models.conditional_vae import VaeModel
+from levelseq.models.evidence import Evidence
+from levelseq.models.mapping import map_cohort
+from levelseq.models.saving import load_model
+from levelseq.normalize.params import NormalizeParams
+from levelseq.validate.drift import Prototypes
+
+from .conftest import Trained
+
+# Two kinds on one axis; two labs of one site, and one of another.
+KINDS = Prototypes(np.array([[0.0], [10.0]]), np.ones(1), np.array([2, 2]), np.array([0, 0, 1, 1]))
+NODE_FL = np.array([[0, 0], [0, 1], [1, 2]])
+SHARE_PG = np.log([[0.5, 0.5], [0.9, 0.1]])
+ALIKE_PG = np.full((2, 2), 0.3)
+THETA_G = np.full(2, 1e9)
+PRIOR_L = [0.2, 0.1]
+
+
+def seen(*cells: tuple[int, float, float]) -> Evidence:
+    """Cells by leaf, place and library."""
+    empty = Evidence.of(KINDS, np.zeros((4, 3)), 3)
+    leaf, place, library = (np.array(column) for column in zip(*cells))
+    return empty.having_seen(leaf.astype(int), place[:, None], library, np.ones(len(cells)))
+
+
+def test_cells_count_for_the_kind_they_are_nearest_to() -> None:
+    evidence = seen((0, 0.1, 50), (0, 9.0, 20), (0, 11.0, 30), (2, 4.0, 7))
+    assert evidence.cells_FP.tolist() == [[1, 2], [0, 0], [1, 0]]
+    assert evidence.library_FP.tolist() == [[50, 50], [0, 0], [7, 0]]
+    again = evidence.having_seen(
+        np.array([0]), np.array([[10.0]]), np.array([5.0]), np.array([4.0])
+    )
+    assert again.cells_FP.tolist() == [[0, 4], [0, 0], [1, 0]]
+    assert again.library_FP.tolist() == [[0, 20], [0, 0], [7, 0]]
+
+
+def test_kinds_that_batches_change_alike_are_as_sure_as_all_counts_tell() -> None:
+    evidence = seen((0, 0.0, 100), (0, 10.0, 100))
+    path = np.array([0, 0])
+    found = evidence.variance(path, NODE_FL, SHARE_PG, ALIKE_PG, THETA_G, PRIOR_L)
+    # Poisson counts: 50 and 90 of the one gene, 50 and 10 of the other, beside a prior of .3.
+    for kind in found:
+        np.testing.assert_allclose(kind, [1 / (140 + 1 / 0.3), 1 / (60 + 1 / 0.3)], rtol=1e-6)
+
+
+def test_overdispersed_counts_tell_less() -> None:
+    evidence, path = seen((0, 0.0, 100), (0, 10.0, 100)), np.array([0, 0])
+    found = evidence.variance(path, NODE_FL, SHARE_PG, ALIKE_PG, np.full(2, 10.0), PRIOR_L)
+    information = 50 / 6 + 90 / 10
+    assert found[0, 0] == pytest.approx(1 / (information + 1 / 0.3))
+
+
+def test_what_kinds_differ_in_is_as_sure_as_their_own_counts_tell() -> None:
+    effect_PG = np.array([[0.4, -0.4], [-0.4, 0.4]])
+    few = seen(*[(0, 0.0, 100)] * 3, (0, 10.0, 100))
+    found = few.variance(np.array([0, 0]), NODE_FL, SHARE_PG, effect_PG, THETA_G, PRIOR_L)
+    between = 0.75 * 0.2**2 + 0.25 * 0.6**2
+    of_all = 1 / (150 + 90 + 1 / 0.3)
+    assert found[0, 0] == pytest.approx(of_all + 1 / (150 + 1 / between))
+    assert found[1, 0] == pytest.approx(of_all + 1 / (90 + 1 / between))
+    none = seen((0, 0.0, 100))
+    assert none.cells_FP[0, 1] == 0
+    alone = none.variance(np.array([0, 0]), NODE_FL, SHARE_PG, ALIKE_PG, THETA_G, PRIOR_L)
+    np.testing.assert_allclose(alone[1], alone[0])
+
+
+def test_of_nodes_that_the_tree_lacks_the_prior_alone_tells() -> None:
+    evidence = seen((0, 0.0, 100), (1, 0.0, 100), (2, 0.0, 1e6))
+    lab = evidence.variance(np.array([0, -1]), NODE_FL, SHARE_PG, ALIKE_PG, THETA_G, PRIOR_L)
+    assert lab[0, 0] == pytest.approx(0.1 + 1 / (100 + 1 / 0.2))
+    site = evidence.variance(np.array([-1, -1]), NODE_FL, SHARE_PG, ALIKE_PG, THETA_G, PRIOR_L)
+    np.testing.assert_allclose(site, 0.3)
+
+
+def test_a_model_knows_its_cells_and_a_loaded_one_too(trained: Trained) -> None:
+    model, cohort = load_model(trained.model), open_cohort(trained.cohort)
+    assert isinstance(model, VaeModel)
+    assert model.evidence is not None
+    leaf = model.tree.leaf_codes(cohort.obs())
+    np.testing.assert_allclose(model.evidence.cells_FP.sum(axis=1), np.bincount(leaf))
+    library = sum(
+        shard.X[:, cohort.var().index.get_indexer(model.space.variable)].sum()
+        for shard in cohort.shards()
+    )
+    assert model.evidence.library_FP.sum() == pytest.approx(float(library))
+
+
+def test_cells_on_the_reference_are_certain_and_those_of_an_unseen_batch_least(
+    trained: Trained,
+) -> None:
+    cohort, model = open_cohort(trained.cohort), load_model(trained.model)
+    reference = model.tree.leaf_name(model.tree.leaves[0])
+    params = NormalizeParams(interval=True, reference_batch=reference)
+    address = map_cohort(params, trained.cohort, trained.model, trained.workspace)
+    shards = list(open_normalized(address).shards())
+    width = np.vstack([shard.layers["upper"] - shard.layers["lower"] for shard in shards])
+    own = model.tree.leaf_codes(cohort.obs()) == 0
+    assert width[own].max() < 1e-5
+    assert np.median(width[~own][width[~own] > 0]) > 0.05
+
+
+def test_adapting_makes_a_new_batch_surer(trained: Trained) -> None:
+    cohort, model = open_cohort(trained.cohort), load_model(trained.model)
+    assert isinstance(model, VaeModel)
+    assert model.evidence is not None
+    obs = cohort.obs().astype(str)
+    level, rows = model.tree.levels[-1], model.tree.leaf_codes(obs) == 0
+    obs.loc[rows, level] = "later"
+    adapted = adapt(model, cohort, obs)
+    assert isinstance(adapted, VaeModel)
+    assert adapted.evidence is not None
+    assert adapted.evidence.cells_FP[-1].sum() == rows.sum()
+    np.testing.assert_array_equal(adapted.evidence.cells_FP[:-1], model.evidence.cells_FP)
+    grown = model.with_leaves_of(obs)
+    assert grown.evidence is not None
+    assert not grown.evidence.cells_FP[-1].any()

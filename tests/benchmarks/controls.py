@@ -160,8 +160,13 @@ def stimulation(met: dict[str, bool]) -> None:
         f"kang_muscat        neighbours of equal type and condition {before:.3f} -> {after:.3f}; "
         f"logFC within donors against levelled, each type: {', '.join(f'{x:.3f}' for x in r)}"
     )
+    with tempfile.TemporaryDirectory() as place:
+        untold = Levelled(Path(place), counts, IngestParams(batch="batch", label="label"))
+    not_named = purity(untold.after, both, rows)
+    print(f"                   the same where the condition is not named: {not_named:.3f}")
     _peers_stimulation(counts, both)
     met["kang: stimulated and control stay apart (within .05 of before)"] = after >= before - 0.05
+    met["kang: so they do where the condition is not named"] = not_named >= before - 0.05
     met[f"kang: logFC correlation {min(r):.3f} >= .95 in each type"] = min(r) >= 0.95
 
 

@@ -18,12 +18,11 @@ from unittest.mock import patch
 
 import numpy as np
 import pandas as pd
-import torch
 from studies import ingested, simulated, verdict_of
 
 from levelseq.cohort import open_cohort, open_normalized
 from levelseq.ingest.params import IngestParams
-from levelseq.models import conditional_vae
+from levelseq.models.effect_errors import EffectErrors
 from levelseq.models.mapping import map_cohort
 from levelseq.normalize import step as normalize
 from levelseq.normalize.params import NormalizeParams
@@ -61,7 +60,9 @@ def study(place: Path, seed: int) -> tuple[float, ...]:
     params = NormalizeParams(interval=True, reference_batch=reference)
     own = obs["site"] == obs.loc[obs["run"] == reference, "site"].iloc[0]
     found = _held(map_cohort(params, cohort, model, str(place / "w")), cohort, sheet, reference)
-    with patch.object(conditional_vae, "effect_sd", lambda *given: torch.zeros(())):
+    with patch.object(
+        EffectErrors, "sd", lambda self, node_BL, *others: np.zeros((len(node_BL), 1))
+    ):
         mapped = map_cohort(params, cohort, model, str(place / "without"))
     without = _held(mapped, cohort, sheet, reference)
     counted, held, width = found

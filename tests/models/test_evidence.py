@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
 from levelseq.cohort import open_cohort, open_normalized
 from levelseq.models.adapt import adapt
 from levelseq.models.conditional_vae import VaeModel
+from levelseq.models.effect_errors import EffectErrors
 from levelseq.models.evidence import Evidence
 from levelseq.models.mapping import map_cohort
 from levelseq.models.saving import load_model
@@ -22,7 +25,7 @@ NODE_FL = np.array([[0, 0], [0, 1], [1, 2]])
 SHARE_PG = np.log([[0.5, 0.5], [0.9, 0.1]])
 ALIKE_PG = np.full((2, 2), 0.3)
 THETA_G = np.full(2, 1e9)
-PRIOR_L = [0.2, 0.1]
+PRIOR_L = np.array([0.2, 0.1])
 
 
 def seen(*cells: tuple[int, float, float]) -> Evidence:
@@ -43,42 +46,53 @@ def test_cells_count_for_the_kind_they_are_nearest_to() -> None:
     assert again.library_FP.tolist() == [[0, 20], [0, 0], [7, 0]]
 
 
+def variance(evidence: Evidence, node: list[int], effect_PG: np.ndarray, **others: Any) -> Any:
+    lacked = np.array(others.get("lacked", [n < 0 for n in node]))
+    theta_G = np.full(2, others.get("theta", 1e9))
+    return evidence.variance(np.array(node), lacked, NODE_FL, SHARE_PG, effect_PG, theta_G, PRIOR_L)
+
+
 def test_kinds_that_batches_change_alike_are_as_sure_as_all_counts_tell() -> None:
-    evidence = seen((0, 0.0, 100), (0, 10.0, 100))
-    path = np.array([0, 0])
-    found = evidence.variance(path, NODE_FL, SHARE_PG, ALIKE_PG, THETA_G, PRIOR_L)
+    found = variance(seen((0, 0.0, 100), (0, 10.0, 100)), [0, 0], ALIKE_PG)
     # Poisson counts: 50 and 90 of the one gene, 50 and 10 of the other, beside a prior of .3.
     for kind in found:
         np.testing.assert_allclose(kind, [1 / (140 + 1 / 0.3), 1 / (60 + 1 / 0.3)], rtol=1e-6)
 
 
 def test_overdispersed_counts_tell_less() -> None:
-    evidence, path = seen((0, 0.0, 100), (0, 10.0, 100)), np.array([0, 0])
-    found = evidence.variance(path, NODE_FL, SHARE_PG, ALIKE_PG, np.full(2, 10.0), PRIOR_L)
-    information = 50 / 6 + 90 / 10
-    assert found[0, 0] == pytest.approx(1 / (information + 1 / 0.3))
+    found = variance(seen((0, 0.0, 100), (0, 10.0, 100)), [0, 0], ALIKE_PG, theta=10.0)
+    assert found[0, 0] == pytest.approx(1 / (50 / 6 + 90 / 10 + 1 / 0.3))
 
 
-def test_what_kinds_differ_in_is_as_sure_as_their_own_counts_tell() -> None:
+def test_where_kinds_differ_the_variance_is_that_of_the_normal_model() -> None:
+    """Two kinds' effects are a mean and deviations; counts see each with an error of its own."""
     effect_PG = np.array([[0.4, -0.4], [-0.4, 0.4]])
-    few = seen(*[(0, 0.0, 100)] * 3, (0, 10.0, 100))
-    found = few.variance(np.array([0, 0]), NODE_FL, SHARE_PG, effect_PG, THETA_G, PRIOR_L)
-    between = 0.75 * 0.2**2 + 0.25 * 0.6**2
-    of_all = 1 / (150 + 90 + 1 / 0.3)
-    assert found[0, 0] == pytest.approx(of_all + 1 / (150 + 1 / between))
-    assert found[1, 0] == pytest.approx(of_all + 1 / (90 + 1 / between))
-    none = seen((0, 0.0, 100))
-    assert none.cells_FP[0, 1] == 0
-    alone = none.variance(np.array([0, 0]), NODE_FL, SHARE_PG, ALIKE_PG, THETA_G, PRIOR_L)
-    np.testing.assert_allclose(alone[1], alone[0])
+    evidence = seen((0, 0.0, 30), (0, 10.0, 100))
+    between, information = 0.32, np.array([15.0, 90.0])
+    prior = 0.3 * np.ones((2, 2)) + between * np.eye(2)
+    posterior = np.linalg.inv(np.linalg.inv(prior) + np.diag(information))
+    found = variance(evidence, [0, 0], effect_PG)
+    np.testing.assert_allclose(found[:, 0], np.diag(posterior))
 
 
-def test_of_nodes_that_the_tree_lacks_the_prior_alone_tells() -> None:
+def test_a_kind_that_a_batch_has_not_shown_is_less_sure_than_one_that_it_has() -> None:
+    effect_PG = np.array([[0.4, -0.4], [-0.4, 0.4]])
+    found = variance(seen(*[(0, 0.0, 100)] * 50), [0, 0], effect_PG)
+    assert (found[1] > 0.32).all()
+    assert (found[0] < 0.01).all()
+
+
+def test_nodes_that_the_tree_lacks_differ_as_their_level_does() -> None:
     evidence = seen((0, 0.0, 100), (1, 0.0, 100), (2, 0.0, 1e6))
-    lab = evidence.variance(np.array([0, -1]), NODE_FL, SHARE_PG, ALIKE_PG, THETA_G, PRIOR_L)
-    assert lab[0, 0] == pytest.approx(0.1 + 1 / (100 + 1 / 0.2))
-    site = evidence.variance(np.array([-1, -1]), NODE_FL, SHARE_PG, ALIKE_PG, THETA_G, PRIOR_L)
-    np.testing.assert_allclose(site, 0.3)
+    # A lab of the first site, whose mean is that of two labs; a site, beside two others.
+    lab = variance(evidence, [0, -1], ALIKE_PG)
+    assert lab[0, 0] == pytest.approx(0.1 * 1.5 + 1 / (100 + 1 / 0.2))
+    np.testing.assert_allclose(
+        variance(evidence, [-1, -1], ALIKE_PG), 0.2 * 1.5 + 0.1 * (1 + 1 / 3)
+    )
+    # A later date has the code of the one before it, and goes a step on from there.
+    later = variance(evidence, [0, 1], ALIKE_PG, lacked=[False, True])
+    assert later[0, 0] == pytest.approx(0.1 + 1 / (50 + 1 / 0.3))
 
 
 def test_a_model_knows_its_cells_and_a_loaded_one_too(trained: Trained) -> None:
@@ -106,6 +120,27 @@ def test_cells_on_the_reference_are_certain_and_those_of_an_unseen_batch_least(
     own = model.tree.leaf_codes(cohort.obs()) == 0
     assert width[own].max() < 1e-5
     assert np.median(width[~own][width[~own] > 0]) > 0.05
+
+
+@pytest.mark.parametrize("reference", ["root", "leaf"])
+def test_an_unseen_batch_is_uncertain_on_any_reference(trained: Trained, reference: str) -> None:
+    model, cohort = load_model(trained.model), open_cohort(trained.cohort)
+    assert isinstance(model, VaeModel)
+    assert model.evidence is not None
+    obs = cohort.obs().astype(str)
+    rows = np.flatnonzero(model.tree.leaf_codes(obs) == 0)[:20]
+    place = model.embedding(cohort, obs, rows)
+    path = model.tree.leaves[1] if reference == "leaf" else ()
+    errors = EffectErrors(model, model.evidence, model.tree.codes_of(path))
+    nodes = model.tree.node_codes(obs)[rows]
+    known = errors.sd(nodes, errors.lacked(obs)[rows], place)
+    for level in model.tree.levels:
+        obs[level] = "elsewhere"
+    unseen = model.tree.node_codes(obs)[rows]
+    assert (unseen == -1).all()
+    later = errors.sd(unseen, errors.lacked(obs)[rows], place)
+    assert (known > 0).all()
+    assert (later > known).mean() > 0.95
 
 
 def test_adapting_makes_a_new_batch_surer(trained: Trained) -> None:

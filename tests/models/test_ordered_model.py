@@ -175,3 +175,23 @@ def test_values_stand_on_the_reference_and_zeros_stay(dated: Dated) -> None:
     counts = next(open_cohort(dated.cohort).shards())[:, shard.var_names].X.toarray()
     np.testing.assert_array_equal(shard.X == 0, counts == 0)
     assert np.isfinite(shard.X).all()
+
+
+def test_a_later_date_is_less_sure_than_the_one_it_is_taken_for(dated: Dated) -> None:
+    model = loaded(dated.model)
+    site = model.tree.leaves[0][0]
+    reference = max(leaf for leaf in model.tree.leaves if leaf[0] == site)
+    params = NormalizeParams(interval=True, reference_batch=">".join(reference))
+    widths = {}
+    for cohort in (dated.cohort, dated.later):
+        mapped = open_normalized(map_cohort(params, cohort, dated.model, dated.workspace))
+        obs = mapped.obs().astype(str)
+        layers = [(shard.layers["lower"], shard.layers["upper"]) for shard in mapped.shards()]
+        width = np.vstack([upper - lower for lower, upper in layers])
+        for date, rows in obs[obs["site"] == site].groupby("run").indices.items():
+            own = width[np.flatnonzero(obs["site"] == site)[rows]]
+            widths[date] = float(np.median(own[own > 1e-6])) if (own > 1e-6).any() else 0.0
+    dates = sorted(widths)
+    assert widths[reference[-1]] == 0.0
+    assert dates[-1] > reference[-1]
+    assert widths[dates[-1]] > 0.01

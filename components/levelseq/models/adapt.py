@@ -188,7 +188,7 @@ def adapt_vae(
         node_L = minibatches.nodes(rows[:1])[0]
         place = adapted.place.with_leaf_of(state, node_L, adapted.n_nodes)
         adapted = replace(adapted, place=place)
-        if genes and adapted.evidence is not None:
+        if (genes or not adapted.network.n_nodes) and adapted.evidence is not None:
             lies, library = adapted.seen(minibatches, rows)
             codes_S, ones = np.full(len(rows), leaf), np.ones(len(rows))
             evidence = adapted.evidence.having_seen(codes_S, lies, library, ones)

@@ -21,9 +21,9 @@ from levelseq.cohort.gene_space import GeneSpace
 from levelseq.cohort.loader import GeneCounts, gene_counts
 from levelseq.errors import BadOption
 from levelseq.models.anchors import Anchors
-from levelseq.models.effect_sd import effect_sd
 from levelseq.models.embedding import Embedding
 from levelseq.models.evidence import Evidence
+from levelseq.models.intervals import Intervals
 from levelseq.models.label_transfer import LabelTransfer
 from levelseq.models.levelled import Levelled, LevelledShard
 from levelseq.models.minibatches import CohortMinibatches, blocks, device
@@ -35,7 +35,6 @@ from levelseq.models.vae_settings import VaeSettings
 __all__ = ["VaeModel"]
 
 Path = tuple[str, ...]
-DRAWS = 40
 
 
 @dataclass(frozen=True)
@@ -139,7 +138,7 @@ class VaeModel:
         A value is the observed CPM times the ratio of the gene's expected share on the reference
         batch to that on the cell's own batch, at the cell's latent state. What a cell shows beyond
         the model's expectation stays, and a zero stays a zero. The interval holds the value and
-        nine tenths of those over draws of the latent state and of what batches do, see `effect_sd`.
+        nine tenths of those over draws of the latent state and of what batches do (`Intervals`).
         Counts are those of `counts_on_reference`. An observation of an unseen leaf is taken for its
         parent's mean, or on an ordered level for the latest earlier leaf. Where counts may be lost
         (zero inflation), the expected shares are of what is left: a batch that loses more of a gene
@@ -157,28 +156,28 @@ class VaeModel:
                 where="--reference-counts",
                 do="leave it out, or train with --likelihood nb",
             )
-        laid_out = gene_counts(cohort, self.space)
-        minibatches = self.minibatches(laid_out, cohort.obs())
+        laid_out, obs = gene_counts(cohort, self.space), cohort.obs()
+        minibatches = self.minibatches(laid_out, obs)
         starts, target = cohort.starts(), self.tree.codes_of(reference)
+        intervals = Intervals(self, obs, target) if interval else None
         for number in shards:
             rows = np.arange(starts[number], starts[number + 1])
-            levelled = self._level(minibatches, rows, target, interval=interval, counts=counts)
-            obs = cohort.reader.obs_of(number)
-            yield LevelledShard(obs, laid_out.size_factors[rows], levelled)
+            levelled = self._level(minibatches, rows, target, intervals, counts=counts)
+            yield LevelledShard(cohort.reader.obs_of(number), laid_out.size_factors[rows], levelled)
 
     def _level(
         self,
         minibatches: CohortMinibatches,
         rows: Any,
         target: Any,
+        intervals: Intervals | None,
         *,
-        interval: bool,
         counts: bool,
     ) -> Levelled:
         self.network.eval()
         with torch.no_grad():
             parts = [
-                self._level_block(minibatches, part, target, interval=interval, counts=counts)
+                self._level_block(minibatches, part, target, intervals, counts=counts)
                 for part in blocks(rows)
             ]
         found = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
@@ -189,8 +188,8 @@ class VaeModel:
         minibatches: CohortMinibatches,
         part: Any,
         target: Any,
+        intervals: Intervals | None,
         *,
-        interval: bool,
         counts: bool,
     ) -> dict[str, Any]:
         batch = minibatches.tensors(part)
@@ -204,19 +203,10 @@ class VaeModel:
             return torch.log1p(per_million * torch.exp(reference - own + error))
 
         found = {"embedding": self.project(batch, latent), "values": corrected(latent)}
-        if interval:
-            # Seeded by the rows, so that the same cohort has the same interval every time.
-            noise, spread = torch.Generator().manual_seed(int(part[0])), (log_variance / 2).exp()
-            normal = torch.randn((DRAWS, *latent.shape), generator=noise).to(latent)
-            # One step for all genes, which have intervals of their own.
-            step = torch.special.ndtri((torch.randperm(DRAWS, generator=noise) + 0.5) / DRAWS)
-            sd_BG = effect_sd(self, batch, found["embedding"], target)
-            draws = torch.stack(
-                [corrected(latent + spread * z, sd_BG * float(s)) for z, s in zip(normal, step)]
-            )
-            # A posterior may be so skewed that the value at the mean state lies outside.
-            found["lower"] = draws.quantile(0.05, dim=0).minimum(found["values"])
-            found["upper"] = draws.quantile(0.95, dim=0).maximum(found["values"])
+        if intervals is not None:
+            states = latent, log_variance
+            bounds = intervals.bounds(corrected, batch, states, found["embedding"], part)
+            found["lower"], found["upper"] = bounds
         if counts:
             found["counts"] = self._counts(batch, latent, on_reference, part)
         return {k: v.cpu().numpy() if isinstance(v, Tensor) else v for k, v in found.items()}

@@ -10,7 +10,6 @@ Shapes: F leaves, P kinds of cells, D axes of the embedding, Z latent dimensions
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
@@ -38,7 +37,8 @@ class Evidence:
     """
 
     MOST_CELLS: ClassVar[int] = 20_000
-    """Of a cohort that are looked at, and stand for the others."""
+    FEWEST_OF_LEAF: ClassVar[int] = 50
+    """Cells of a cohort, and of each leaf, that are looked at and stand for the others."""
 
     centre_PD: Any
     sd_D: Any
@@ -84,34 +84,41 @@ class Evidence:
     def variance(
         self,
         node_L: Ints,
+        lacked_L: NDArray[np.bool_],
         node_FL: Ints,
         log_share_PG: F64,
         effect_PG: F64,
         theta_G: F64,
-        prior_L: Sequence[float],
+        prior_L: F64,
     ) -> F64:
         """(P, G): of the log effect that a path through the tree has on each kind's genes.
 
+        A random-effects mean of the kinds (DerSimonian & Laird 1986), and each kind's own deviation
+        from it, shrunk. Nodes that the tree lacks differ from what stands for them as their level's
+        nodes do from each other, and as the mean of those that it has is known.
+
         Args:
-            node_L: the path, -1 where the tree lacks the node: of that the prior alone tells.
-            node_FL: those of all leaves.
+            node_L: the path, -1 where the tree lacks the node and nothing comes before it.
+            lacked_L: levels of which the tree lacks the path's own node.
+            node_FL: the paths of all leaves.
             log_share_PG: of each gene in the kinds' counts on the path.
             effect_PG: the same less what it is at the root.
             theta_G: the inverse dispersion of each gene, or (P, G) of each kind's.
             prior_L: variance of each level's effects.
         """
-        prior, known = np.asarray(prior_L, dtype=np.float64), node_L >= 0
-        lacked = float(prior[~known].sum())
+        known = node_L >= 0
+        below_F = ((node_FL == node_L) | ~known).all(axis=1)
+        of_mean = [1 / len(np.unique(level)) for level in node_FL[below_F].T]
+        lacked = float((prior_L * lacked_L * (1 + np.where(known, 0.0, of_mean))).sum())
         if not known.any():
             return np.full_like(effect_PG, lacked)
-        below_F = ((node_FL == node_L) | ~known).all(axis=1)
         cells_P1, library_P1 = (
             table[below_F].sum(axis=0)[:, None] for table in (self.cells_FP, self.library_FP)
         )
         mean_PG = np.exp(log_share_PG) * library_P1 / np.maximum(cells_P1, 1)
         information_PG = cells_P1 * mean_PG / (1 + mean_PG / theta_G)
-        share_P1 = cells_P1 / max(cells_P1.sum(), 1)
-        apart_PG = effect_PG - (share_P1 * effect_PG).sum(axis=0)
-        between = max(float((share_P1 * apart_PG**2).sum(axis=0).mean()), _TINY)
-        of_all_G = 1 / (information_PG.sum(axis=0) + 1 / prior[known].sum())
-        return np.asarray(lacked + of_all_G + 1 / (information_PG + 1 / between))
+        between = max(float(effect_PG.var(axis=0, ddof=min(1, len(effect_PG) - 1)).mean()), _TINY)
+        weight_PG = information_PG / (1 + between * information_PG)
+        of_mean_G = 1 / (weight_PG.sum(axis=0) + 1 / prior_L[known].sum())
+        own_PG = 1 / (information_PG + 1 / between)
+        return np.asarray(lacked + own_PG + (own_PG / between) ** 2 * of_mean_G)

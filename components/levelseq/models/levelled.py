@@ -18,8 +18,9 @@ class Levelled:
         embedding: (S, D) float32, without the effects of batches.
         values: (S, G) float32, log1p CPM on the reference batch.
         score: (S,) float32 in [0, 1], how well the training cohort supports the observation.
-        lower: (S, G) the 5 % quantile of `values`' posterior, when asked for.
-        upper: (S, G) the 95 % quantile.
+        lower: (S, G) the 5 % quantile of `values`' posterior, or the value if that is less; when
+            asked for.
+        upper: (S, G) the 95 % quantile, or the value if that is more.
         counts: (S, G) int32, as the reference batch would show them, when asked for.
     """
 

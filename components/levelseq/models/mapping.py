@@ -114,6 +114,8 @@ def _finish(store: Store, written: dict[str, Any], n_obs: int) -> None:
 def _key(params: NormalizeParams, cohort: Cohort, trained: dict[str, Any]) -> str:
     """What the values are called: by their cohort, their model, and the params that matter."""
     chosen = params.model_dump(include={"reference_batch", "interval", "most_unsupported"})
+    # Intervals of the first models of 0.1.0 were others: effects of batches counted as certain.
+    chosen |= {"interval": "with effects"} if params.interval else {}
     # Named only where it is asked for: keys of values without it stay what they were.
     chosen |= {"reference_counts": True} if params.reference_counts else {}
     return content_key(

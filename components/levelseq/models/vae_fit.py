@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 
 from levelseq.cohort import BatchTree, Cohort
@@ -175,7 +176,8 @@ def with_evidence(
     anchors, n_leaves = model.anchors, len(model.tree.leaves)
     evidence = Evidence.of(kinds_of(model), anchors.latent, n_leaves)
     order = np.random.default_rng([seed, 8]).permutation(len(leaf_S))
-    rows = np.sort(order[: Evidence.MOST_CELLS])
+    of_each = max(Evidence.MOST_CELLS // n_leaves, Evidence.FEWEST_OF_LEAF)
+    rows = np.sort(order[pd.Series(leaf_S[order]).groupby(leaf_S[order]).cumcount() < of_each])
     weight_F = np.zeros(n_leaves)
     weight_F[: len(n_F)] = n_F
     weight_F /= np.maximum(np.bincount(leaf_S[rows], minlength=n_leaves), 1)

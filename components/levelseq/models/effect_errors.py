@@ -26,7 +26,7 @@ __all__ = ["EffectErrors"]
 F64 = NDArray[np.float64]
 Ints = NDArray[np.int64]
 MOST_LEAVES = 50
-"""That how far a level's nodes differ is taken from."""
+"""That are in memory at once, and that how far a level's nodes differ is taken from."""
 LEAST_VARIANCE = 1e-4
 """Of a level's effects, where the network has none to speak of."""
 
@@ -74,9 +74,11 @@ class EffectErrors:
         return sd_BG
 
     def _variance(self, node_L: Ints, lacked_L: NDArray[np.bool_]) -> Any:
-        """(P, G): of the log effect of a path on each kind's genes, found once."""
+        """(P, G): of the log effect of a path on each kind's genes, kept for later cells."""
         key = node_L.tobytes() + lacked_L.tobytes()
         if key not in self._found:
+            if len(self._found) == MOST_LEAVES:
+                self._found.clear()
             network, node_PL = self._model.network, self._of_kinds(node_L)
             log_share = self._log_shares(node_L)
             effect = log_share - self._log_shares(np.full_like(node_L, -1))

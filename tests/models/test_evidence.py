@@ -158,3 +158,21 @@ def test_adapting_makes_a_new_batch_surer(trained: Trained) -> None:
     grown = model.with_leaves_of(obs)
     assert grown.evidence is not None
     assert not grown.evidence.cells_FP[-1].any()
+
+
+def test_a_model_of_an_earlier_version_counts_its_effects_as_certain(
+    trained: Trained, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model, cohort = load_model(trained.model), open_cohort(trained.cohort)
+    assert isinstance(model, VaeModel)
+    config, tensors = model.to_tensors()
+    before = {k: v for k, v in tensors.items() if not k.startswith("evidence.")}
+    earlier = VaeModel.from_tensors(config, before, model.space, model.tree)
+    assert earlier.evidence is None
+    reference = model.tree.leaves[0]
+    width = []
+    for each in (earlier, model):
+        shard = next(each.levelled(cohort, reference, [0], interval=True)).levelled
+        width.append(float((shard.upper - shard.lower).mean()))
+    assert 0 < width[0] < width[1] / 2
+    assert capsys.readouterr().err.count("of an earlier version") == 1

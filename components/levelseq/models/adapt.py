@@ -189,7 +189,7 @@ def adapt_vae(
         place = adapted.place.with_leaf_of(state, node_L, adapted.n_nodes)
         adapted = replace(adapted, place=place)
         if (genes or not adapted.network.n_nodes) and adapted.evidence is not None:
-            lies, library = adapted.seen(minibatches, rows)
+            lies, library = adapted.embed(minibatches, rows), minibatches.library(rows)
             codes_S, ones = np.full(len(rows), leaf), np.ones(len(rows))
             evidence = adapted.evidence.having_seen(codes_S, lies, library, ones)
             adapted = replace(adapted, evidence=evidence)

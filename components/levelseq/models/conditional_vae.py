@@ -96,15 +96,8 @@ class VaeModel:
 
     def embed(self, minibatches: CohortMinibatches, observations: Any) -> Any:
         """(S, D) where observations lie in the levelled embedding."""
-        return self.seen(minibatches, observations)[0]
-
-    def seen(self, minibatches: CohortMinibatches, observations: Any) -> tuple[Any, Any]:
-        """(S, D): where observations lie in the levelled embedding; (S,): sums of their counts."""
-        places, libraries = [], []
-        for batch in map(minibatches.tensors, blocks(observations)):
-            places.append(self.project(batch, self.encode(batch)[0]))
-            libraries.append(batch.counts_BG.sum(dim=1).double().cpu().numpy())
-        return np.concatenate(places), np.concatenate(libraries)
+        batches = map(minibatches.tensors, blocks(observations))
+        return np.concatenate([self.project(batch, self.encode(batch)[0]) for batch in batches])
 
     def embedding(
         self, cohort: Cohort, obs: pd.DataFrame, rows: Any = None, *, unseen: bool = False

@@ -69,6 +69,12 @@ class CohortMinibatches:
         """(observations, levels) numbers of their nodes, -1 where unknown."""
         return self._nodes[observations].numpy()
 
+    def library(self, observations: Any) -> Any:
+        """(observations,) float64: the sum of each one's counts."""
+        data, _, starts_S = self._counts.arrays
+        ends = zip(starts_S[observations], starts_S[observations + 1])
+        return np.array([data[first:end].sum(dtype=np.float64) for first, end in ends])
+
     def measured(self) -> Tensor:
         """(G,) 1 for genes that every deposit of the cohort measured."""
         return torch.as_tensor(self._counts.measured, dtype=torch.float32)

@@ -181,8 +181,7 @@ def with_evidence(
     weight_F = np.zeros(n_leaves)
     weight_F[: len(n_F)] = n_F
     weight_F /= np.maximum(np.bincount(leaf_S[rows], minlength=n_leaves), 1)
-    place, library = model.seen(minibatches, rows)
-    leaf = leaf_S[rows]
+    place, library, leaf = model.embed(minibatches, rows), minibatches.library(rows), leaf_S[rows]
     return replace(model, evidence=evidence.having_seen(leaf, place, library, weight_F[leaf]))
 
 

@@ -195,10 +195,11 @@ class VaeModel:
             reference = self.log_shares(state, on_reference)
             return torch.log1p(per_million * torch.exp(reference - own + error))
 
-        found = {"embedding": self.project(batch, latent), "values": corrected(latent)}
+        place, values = self.project(batch, latent), corrected(latent)
+        found = {"embedding": place, "values": values}
         if intervals is not None:
             states = latent, log_variance
-            bounds = intervals.bounds(corrected, batch, states, found["embedding"], part)
+            bounds = intervals.bounds(corrected, values, batch, states, place, part)
             found["lower"], found["upper"] = bounds
         if counts:
             found["counts"] = self._counts(batch, latent, on_reference, part)

@@ -26,7 +26,9 @@ __all__ = ["EffectErrors"]
 F64 = NDArray[np.float64]
 Ints = NDArray[np.int64]
 MOST_LEAVES = 50
-"""That are in memory at once, and that how far a level's nodes differ is taken from."""
+"""That how far a level's nodes differ is taken from."""
+MOST_KEPT = 50
+"""Paths whose variances are in memory at once."""
 LEAST_VARIANCE = 1e-4
 """Of a level's effects, where the network has none to speak of."""
 
@@ -77,7 +79,7 @@ class EffectErrors:
         """(P, G): of the log effect of a path on each kind's genes, kept for later cells."""
         key = node_L.tobytes() + lacked_L.tobytes()
         if key not in self._found:
-            if len(self._found) == MOST_LEAVES:
+            if len(self._found) == MOST_KEPT:
                 self._found.clear()
             network, node_PL = self._model.network, self._of_kinds(node_L)
             log_share = self._log_shares(node_L)

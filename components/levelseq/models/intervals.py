@@ -50,7 +50,8 @@ class Intervals:
 
     def bounds(
         self,
-        value: Callable[[Tensor, Tensor | float], Tensor],
+        value: Callable[[Tensor, Tensor], Tensor],
+        own_BG: Tensor,
         batch: Minibatch,
         latent: tuple[Tensor, Tensor],
         place_BD: Any,
@@ -60,6 +61,7 @@ class Intervals:
 
         Args:
             value: (B, G) values of latent states (B, Z) and errors (B, G) of log ratios.
+            own_BG: those of the mean states, without error.
             batch: the cells.
             latent: mean and log-variance (B, Z) of their states.
             place_BD: where they lie in the embedding.
@@ -72,14 +74,13 @@ class Intervals:
         # One step for all genes and cells: each value has bounds of its own.
         step = torch.special.ndtri((torch.randperm(DRAWS, generator=noise) + 0.5) / DRAWS)
         sd_BG = self._sd(batch, place_BD, rows)
-        own = value(mean_BZ, 0.0)
-        lowest, highest = _Least(own), _Least(own)
+        lowest, highest = _Least(own_BG), _Least(own_BG)
         for z, s in zip(normal, step):
             drawn = value(mean_BZ + spread_BZ * z, sd_BG * float(s))
             lowest.add(drawn)
             highest.add(-drawn)
         # A posterior may be so skewed that the value at the mean state lies outside.
-        return lowest.twentieth().minimum(own), (-highest.twentieth()).maximum(own)
+        return lowest.twentieth().minimum(own_BG), (-highest.twentieth()).maximum(own_BG)
 
     def _sd(self, batch: Minibatch, place_BD: Any, rows: Any) -> Tensor:
         """(B, G): of the log ratios' errors."""

@@ -67,7 +67,7 @@ def dense(cells: np.ndarray) -> Minibatch:
 
 
 def slopes(net: ConditionalVAE, batch: Minibatch | DeviceMinibatch) -> dict[str, torch.Tensor]:
-    FlatAdam(net, {}, 1e-3)
+    FlatAdam(net, 1e-3)
     Descent(net).add_slopes(batch, seed=3, kl_weight=2.0, share=0.75)
     return {k: p.grad.cpu().clone() for k, p in net.named_parameters() if p.grad is not None}
 
@@ -166,7 +166,7 @@ def test_counts_go_with_the_step_that_used_them() -> None:
     """Without waiting for the garbage collector, which training holds back."""
     counts = on(CPU)
     kept, descent = weakref.ref(counts), Descent(network())
-    FlatAdam(descent.network, {}, 1e-3)
+    FlatAdam(descent.network, 1e-3)
     descent.add_slopes(DeviceMinibatch(counts, np.arange(9), thinned=True), 0, 1.0, 1.0)
     gc.disable()
     try:
@@ -220,14 +220,14 @@ def test_recorded_steps_are_those_that_run_as_they_are() -> None:
     device = torch.device("cuda", 0)
     batch = DeviceMinibatch(on(device), np.arange(5, 45), thinned=True)
     net, plain = (network(dropout=0.1).to(device) for _ in range(2))
-    optimizer = FlatAdam(net, {}, 1e-3)
+    optimizer = FlatAdam(net, 1e-3)
     recorded = Descent(net)
     for seed in range(WARMING + 3):
         optimizer.gradient.zero_()
         loss = recorded.add_slopes(batch, seed, 2.0, 0.75)
     (recording,) = recorded._device()._recorder._recordings.values()
     assert recording.graph is not None
-    FlatAdam(plain, {}, 1e-3)
+    FlatAdam(plain, 1e-3)
     assert Descent(plain).add_slopes(batch, seed, 2.0, 0.75) == pytest.approx(loss, rel=1e-3)
     for (name, mine), theirs in zip(net.named_parameters(), plain.parameters()):
         if mine.grad is not None and name not in NORMALIZED_AWAY:

@@ -143,15 +143,14 @@ def test_old_cells_stay_when_a_new_run_is_adapted_to(fitted: Trained, adapted: s
 def test_adapting_brings_a_new_run_to_the_others(fitted: Trained, adapted: str) -> None:
     later, old, new = open_cohort(fitted.later), model_of(fitted.model), model_of(adapted)
     kinds = Prototypes.of(old.anchors.embedding, old.anchors.noise)
-    before, after = (
-        latent_shift(model.embedding(later, later.obs()), kinds) for model in (old, new)
-    )
+    lies = [model.embedding(later, later.obs()) for model in (old, new)]
+    before, after = (latent_shift(places, kinds) for places in lies)
     assert after < before
     if not new.network.n_nodes:
         # Latent arithmetic has no effects of single genes: what its decoder cannot draw stays.
         return
-    (expected,) = gene_totals(old, later, later.obs()).values()
-    (left,) = gene_totals(new, later, later.obs()).values()
+    (expected,) = gene_totals(old, later, later.obs(), lies[0]).values()
+    (left,) = gene_totals(new, later, later.obs(), lies[1]).values()
     assert spread(*left) < spread(*expected)
 
 

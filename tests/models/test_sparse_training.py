@@ -59,7 +59,7 @@ def test_a_sparse_step_has_the_gradients_of_a_dense_one(
     sparse, dense = cells()
     ours, plain = network(), network()
     if in_place:
-        FlatAdam(ours, {}, 1e-3)
+        FlatAdam(ours, 1e-3)
     found, expected = gradients(ours, sparse), gradients(plain, dense)
     for name in expected.keys() - NORMALIZED_AWAY:
         assert relative(found[name], expected[name]) < tolerance, name
@@ -76,7 +76,7 @@ def test_steps_along_an_ordered_level_get_the_gradients_of_all_that_come_after(
     sparse, dense = cells()
     ours, plain = network(ORDERED), network(ORDERED)
     if in_place:
-        FlatAdam(ours, {}, 1e-3)
+        FlatAdam(ours, 1e-3)
     found, expected = gradients(ours, sparse), gradients(plain, dense)
     without = gradients(network(), dense)
     for name in ("gene_nodes.levels.1", "encoder_nodes.levels.1", "decoder_nodes.levels.1"):
@@ -153,7 +153,8 @@ def test_a_hidden_layer_is_torchs_and_drops_the_share_it_is_told_to() -> None:
 
 def test_adam_is_torchs_with_the_priors_slope() -> None:
     ours, theirs = network(), network()
-    mine = FlatAdam(ours, {"log_theta_G": 0.5}, 1e-2, eps=0.01)
+    mine = FlatAdam(ours, 1e-2, eps=0.01)
+    mine.set_precision({"log_theta_G": 0.5})
     torchs = torch.optim.Adam(theirs.parameters(), lr=1e-2, eps=0.01)
     for step in range(5):
         torch.manual_seed(step)

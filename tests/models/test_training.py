@@ -6,6 +6,7 @@ import os
 import random
 import signal
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -33,7 +34,7 @@ from levelseq.store import open_store
 
 from .conftest import Trained
 
-PLAN = TrainingPlan(40, 64, 2e-3, 20, 30, seed=3)
+PLAN = TrainingPlan(38, 64, 2e-3, 20, 30, seed=3)
 
 
 class Killed(BaseException):
@@ -118,8 +119,15 @@ def test_a_helper_changes_no_byte(setting, monkeypatch: pytest.MonkeyPatch) -> N
 
 @pytest.fixture(scope="module")
 def whole(setting) -> dict[str, torch.Tensor]:
-    """The weights of a run that nothing befell: five epochs of eight steps."""
+    """The weights of a run that nothing befell: epochs of eight steps, the last one cut short."""
     return trained_weights(setting, None)
+
+
+def test_no_more_steps_are_done_than_planned_and_the_last_is_scored(setting) -> None:
+    for steps in (3, 38):
+        progress = train_network(network_for(setting), setting[1], replace(PLAN, steps=steps))
+        assert progress.step == steps
+        assert len(progress.held_out_losses) == -(-steps // 8)
 
 
 def same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
@@ -131,7 +139,7 @@ def test_a_run_killed_at_random_steps_ends_with_the_weights_of_one_that_was_not(
     setting, whole, tmp_path: Path, seed: int
 ) -> None:
     draw = random.Random(seed)
-    for step in sorted(draw.sample(range(4, 40), 4)):
+    for step in sorted(draw.sample(range(4, 38), 4)):
         with pytest.raises(Killed):
             trained_weights(setting, Every(tmp_path, 3), Until(setting[1], step, die))
     resumed = trained_weights(setting, Every(tmp_path, 3))
@@ -156,7 +164,7 @@ def test_a_checkpoint_is_due_when_its_seconds_are_over(
     now[0] = 130.0
     assert checkpoints.due()
     network = network_for(setting)
-    checkpoints.save(network, FlatAdam(network, {}, 0.0), Progress())
+    checkpoints.save(network, FlatAdam(network, 0.0), Progress())
     assert not checkpoints.due()
     now[0] = 160.0
     assert checkpoints.due()
@@ -172,14 +180,20 @@ def test_a_run_killed_around_the_end_of_an_epoch_goes_on_the_same(
     assert same(whole, trained_weights(setting, Every(tmp_path, 1)))
 
 
+@pytest.mark.parametrize("step", [13, 36, 37])
 def test_a_preempted_run_saves_the_step_it_is_in_and_asks_to_be_tried_again(
-    setting, whole, tmp_path: Path
+    setting, whole, tmp_path: Path, step: int
 ) -> None:
-    with pytest.raises(Retryable, match="at step 14"):
-        trained_weights(setting, Every(tmp_path, 1000), Until(setting[1], 13, preempt))
-    assert open_store(str(tmp_path)).exists("00000014/progress.json")
+    with pytest.raises(Retryable, match=f"at step {step + 1} .*from its last checkpoint"):
+        trained_weights(setting, Every(tmp_path, 1000), Until(setting[1], step, preempt))
+    assert open_store(str(tmp_path)).exists(f"{step + 1:08d}/progress.json")
     assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
     assert same(whole, trained_weights(setting, Every(tmp_path, 1000)))
+
+
+def test_a_preempted_run_without_checkpoints_promises_none(setting) -> None:
+    with pytest.raises(Retryable, match="begins anew"):
+        trained_weights(setting, None, Until(setting[1], 5, preempt))
 
 
 def test_two_checkpoints_are_kept_and_none_when_the_model_is_written(

@@ -21,6 +21,10 @@ class EpochSampler:
         batch_size: observations in a minibatch; the rest of an epoch is spread over its
             minibatches, so that none is small.
         seed: of the order.
+
+    Attributes:
+        steps_per_epoch: minibatches of an epoch.
+        smallest: observations of the smallest.
     """
 
     def __init__(self, observations: Indices, batch_size: int, seed: int) -> None:
@@ -31,6 +35,7 @@ class EpochSampler:
         self._order = observations
         edges = np.linspace(0, len(observations), self.steps_per_epoch + 1)
         self._edges = edges.astype(np.int64)
+        self.smallest = int(np.diff(self._edges).min())
 
     def minibatch(self, step: int) -> Indices:
         """The observations of a step, counted from 0 over all epochs."""

@@ -211,7 +211,8 @@ def _fit_leaf(
         profile_PG = kind_profiles(model, kinds, parent)
         prior = _prior_counts(model, leaf)
         for _ in range(ROUNDS):
-            observed, expected = observed_and_expected(model, minibatches, kinds, profile_PG, rows)
+            kind_B = kinds.nearest(model.embed(minibatches, rows))
+            observed, expected = observed_and_expected(minibatches, rows, kind_B, profile_PG)
             table[leaf] = torch.log((observed + prior) / (expected + prior))
         for effects, own in zip(tables, before):
             effects[network.n_nodes.after(leaf)] += own - effects[leaf]

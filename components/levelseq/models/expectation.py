@@ -37,27 +37,22 @@ def kind_profiles(model: VaeModel, kinds: Prototypes, nodes: Tensor) -> Tensor:
 
 
 def observed_and_expected(
-    model: VaeModel,
-    minibatches: CohortMinibatches,
-    kinds: Prototypes,
-    profile_PG: Tensor,
-    rows: Any,
+    minibatches: CohortMinibatches, rows: Any, kind_B: Any, profile_PG: Tensor
 ) -> tuple[Tensor, Tensor]:
     """(G,) counts of some observations, and what as many counts of their kinds would be."""
-    kind = kinds.nearest(model.embed(minibatches, rows))
     observed, expected = torch.zeros_like(profile_PG[0]), torch.zeros_like(profile_PG[0])
-    for part, kind_B in zip(blocks(rows), blocks(kind)):
+    for part, kind in zip(blocks(rows), blocks(kind_B)):
         counts_BG = minibatches.tensors(part).counts_BG
         observed += counts_BG.sum(dim=0)
         library_B1 = counts_BG.sum(dim=1, keepdim=True)
-        expected += (library_B1 * profile_PG[torch.as_tensor(kind_B)]).sum(dim=0)
+        expected += (library_B1 * profile_PG[torch.as_tensor(kind)]).sum(dim=0)
     measured_G = minibatches.measured().to(expected.device)
     expected *= measured_G
     return observed, expected * (observed.sum() / expected.sum().clamp(min=1e-12))
 
 
 def gene_totals(
-    model: VaeModel, cohort: Cohort, obs: pd.DataFrame, *, unseen: bool = False
+    model: VaeModel, cohort: Cohort, obs: pd.DataFrame, places: Any, *, unseen: bool = False
 ) -> dict[str, tuple[Any, Any]]:
     """For each leaf (G,) its counts, and as many as its kinds of cells would show.
 
@@ -66,6 +61,7 @@ def gene_totals(
             level as the latest earlier leaf.
         cohort: where the counts are.
         obs: its observations.
+        places: (S, D) where they lie in the embedding, which tells their kinds.
         unseen: take every leaf for its parent's mean. A leaf that follows another on an ordered
             level has no part in where that one lies.
     """
@@ -81,7 +77,8 @@ def gene_totals(
             rows = np.flatnonzero(codes == leaf)
             at = torch.as_tensor(nodes[rows[0]]).to(next(model.network.parameters()).device)
             profile_PG = kind_profiles(model, kinds, at)
-            pair = observed_and_expected(model, minibatches, kinds, profile_PG, rows)
+            kind_B = kinds.nearest(places[rows])
+            pair = observed_and_expected(minibatches, rows, kind_B, profile_PG)
             observed, expected = (counted.cpu().double().numpy() for counted in pair)
             totals[">".join(tree.leaves[leaf])] = observed, expected
     return totals

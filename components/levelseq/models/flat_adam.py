@@ -21,6 +21,8 @@ from levelseq.models.threads import begun, halves
 __all__ = ["FlatAdam"]
 
 F32 = NDArray[np.float32]
+BETAS = 0.9, 0.999
+"""As of torch.optim.Adam."""
 _ONE, _ZERO = np.float32(1.0), np.float32(0.0)
 
 
@@ -31,20 +33,11 @@ class FlatAdam:
 
     Args:
         module: whose parameters are optimized. `release` gives each its own memory again.
-        precision: for some parameters, by name: the precision of a normal prior around zero, added
-            to the loss that gradients are taken of.
-        learning_rate, betas, eps: as of torch.optim.Adam.
+        learning_rate, eps: as of torch.optim.Adam.
     """
 
-    def __init__(
-        self,
-        module: nn.Module,
-        precision: Mapping[str, float],
-        learning_rate: float,
-        betas: tuple[float, float] = (0.9, 0.999),
-        eps: float = 1e-8,
-    ) -> None:
-        self.learning_rate, self._betas, self._eps = learning_rate, betas, eps
+    def __init__(self, module: nn.Module, learning_rate: float, eps: float = 1e-8) -> None:
+        self.learning_rate, self._eps = learning_rate, eps
         self._parameters = list(module.parameters())
         sizes = [p.numel() for p in self._parameters]
         device = self._parameters[0].device
@@ -63,7 +56,6 @@ class FlatAdam:
             parameter.data, parameter.grad = value, _as(self._slope[part], parameter)
             self._part[name] = part
             first += size
-        self.set_precision(precision)
 
     @property
     def gradient(self) -> Tensor:
@@ -71,7 +63,7 @@ class FlatAdam:
         return self._slope
 
     def set_precision(self, precision: Mapping[str, float]) -> None:
-        """Change the priors of some parameters."""
+        """Give some parameters, by name, a normal prior around zero: it adds to the loss."""
         numbers = {name: number for number, name in enumerate(self._part)}
         for name, value in precision.items():
             self._precision[numbers[name]] = value
@@ -80,7 +72,7 @@ class FlatAdam:
     def step(self) -> None:
         """One step down the gradients, which are zero afterwards."""
         self._steps += 1
-        b1, b2 = self._betas
+        b1, b2 = BETAS
         rate = self.learning_rate / (1 - b1**self._steps)
         root = (1 - b2**self._steps) ** 0.5
         if self._value.device.type == "cpu":

@@ -45,12 +45,13 @@ def unseen_history(
     """
     quality_SQ = quality_of(obs)
     quality_AQ = quality_SQ[Anchors.choose(len(obs), seed)]
-    history = _of_cells(model, cohort, obs, quality_SQ, quality_AQ)
+    unseen = model.embedding(cohort, obs, unseen=True)
+    history = _of_cells(model, obs, unseen, quality_SQ, quality_AQ)
     seen = model.embedding(cohort, obs)
     scale_G = np.zeros(0)
     if isinstance(model, VaeModel):
         history = _as_untrained(history, model, seen[split(len(obs), seed)[1]], quality_AQ)
-        of_genes, scale_G = _of_genes(model, cohort, obs)
+        of_genes, scale_G = _of_genes(model, cohort, obs, unseen)
         history |= of_genes
     unknown = DriftReference(quality_AQ, np.zeros((0, len(QUALITY))), scale_G)
     finite = {measure: _finite(values) for measure, values in history.items()}
@@ -58,17 +59,16 @@ def unseen_history(
 
 
 def _of_cells(
-    model: Model, cohort: Cohort, obs: pd.DataFrame, quality_SQ: Any, quality_AQ: Any
+    model: Model, obs: pd.DataFrame, unseen: Any, quality_SQ: Any, quality_AQ: Any
 ) -> _History:
     """Each leaf's cells, placed as if unseen, beside the anchors of the other leaves."""
-    places, codes = model.embedding(cohort, obs, unseen=True), model.tree.leaf_codes(obs)
-    anchors, history = model.anchors, _History()
+    codes, anchors, history = model.tree.leaf_codes(obs), model.anchors, _History()
     for number, leaf in enumerate(model.tree.leaves):
         rows, others = codes == number, anchors.leaf != number
         if rows.any() and others.any() and not model.tree.opens_order(number):
             reference = Reference.of(anchors.embedding[others], anchors.noise, quality_AQ[others])
-            found = embedding_measures(places[rows], reference)
-            found |= quality_measures(places[rows], quality_SQ[rows], reference)
+            found = embedding_measures(unseen[rows], reference)
+            found |= quality_measures(unseen[rows], quality_SQ[rows], reference)
             for measure, value in found.items():
                 history.setdefault(measure, {})[">".join(leaf)] = value
     return history
@@ -89,9 +89,11 @@ def _as_untrained(history: _History, model: VaeModel, held_out: Any, quality_AQ:
     return history | wider
 
 
-def _of_genes(model: VaeModel, cohort: Cohort, obs: pd.DataFrame) -> tuple[_History, Any]:
+def _of_genes(
+    model: VaeModel, cohort: Cohort, obs: pd.DataFrame, unseen: Any
+) -> tuple[_History, Any]:
     """Of the counts beside those of the parents' means, and the genes' scale (G,)."""
-    totals = gene_totals(model, cohort, obs, unseen=True)
+    totals = gene_totals(model, cohort, obs, unseen, unseen=True)
     farther = as_if_new(model.tree)
     relative = {leaf: relative_ratios(*totals[leaf]) for leaf in totals if farther[leaf] > 0}
     relative_BG = np.array(list(relative.values())).reshape(-1, len(model.space.variable))

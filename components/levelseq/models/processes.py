@@ -90,12 +90,17 @@ class Processes:
         whole, stops = outcome.tolist()
         return whole, stops > 0
 
-    def stop(self, step: int) -> NoReturn:
-        """End together, or whoever ends before the first has saved may take it along."""
+    def stop(self, step: int, *, kept: bool) -> NoReturn:
+        """End together, or whoever ends before the first has saved may take it along.
+
+        Args:
+            step: at which.
+            kept: whether there are checkpoints.
+        """
         self.wait()
+        onwards = "goes on from its last checkpoint" if kept else "begins anew: it is short"
         raise Retryable(
-            f"training was told to stop at step {step}",
-            do="started again, it goes on from its last checkpoint",
+            f"training was told to stop at step {step}", do=f"started again, it {onwards}"
         )
 
     def check(self, cells: int) -> None:

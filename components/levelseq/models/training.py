@@ -6,7 +6,7 @@ import contextlib
 import gc
 import math
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
@@ -96,9 +96,7 @@ class Progress:
 
     def as_json(self) -> dict[str, Any]:
         """All but the weights."""
-        content = {**asdict(self), "best_loss": self.best_loss}
-        del content["best_weights"]
-        return content
+        return {name: value for name, value in vars(self).items() if name != "best_weights"}
 
 
 def train_network(
@@ -120,9 +118,9 @@ def train_network(
         Retryable: the process was told to stop; the checkpoint is written.
     """
     fitted, held_out = split(len(minibatches), plan.seed)
-    processes.check(min(plan.batch_size, len(fitted)))
     sampler = EpochSampler(fitted, plan.batch_size, plan.seed)
-    optimizer = FlatAdam(network, {}, plan.learning_rate, eps=1e-4)
+    processes.check(sampler.smallest)
+    optimizer = FlatAdam(network, plan.learning_rate, eps=1e-4)
     progress = (checkpoints.load(network, optimizer) if checkpoints else None) or Progress(
         precisions=network.precisions()
     )
@@ -146,11 +144,12 @@ def train_network(
             optimizer.set_precision(
                 {name: value / len(minibatches) for name, value in progress.precisions.items()}
             )
-            steps = range(progress.step, sampler.end_of_epoch(progress.step))
+            end = min(sampler.end_of_epoch(progress.step), plan.steps)
+            steps = range(progress.step, end)
             for step, (cells, batch) in zip(steps, ahead(draw, steps, at_once)):
                 stop = _train_step(descent, optimizer, batch, cells, step, plan, processes, told)
                 progress.step = step + 1
-                if progress.step == sampler.end_of_epoch(step):
+                if progress.step == end:
                     # Before saving: a checkpoint at the end of an epoch holds its loss.
                     loss = held_out_loss(descent, minibatches, held_out, processes)
                     _keep_the_best(progress, network, loss, plan)
@@ -158,7 +157,7 @@ def train_network(
                 if checkpoints and (stop or checkpoints.due()):
                     checkpoints.save(network, optimizer, progress)
                 if stop:
-                    processes.stop(progress.step)
+                    processes.stop(progress.step, kept=checkpoints is not None)
     optimizer.release()
     network.load_state_dict(progress.best_weights)
     network.eval()

@@ -86,7 +86,7 @@ def measured(
             found |= {name: found[name] - k for name, k in reference.known(int(leaf)).items()}
         by_leaf.append(found)
     if isinstance(model, VaeModel):
-        for found, totals in zip(by_leaf, gene_totals(model, cohort, obs).values()):
+        for found, totals in zip(by_leaf, gene_totals(model, cohort, obs, places).values()):
             found["expression"] = spread(*totals)
             if reference is not None:
                 found["genes"] = standout(relative_ratios(*totals), reference.scale_G)

@@ -131,3 +131,42 @@ def test_a_date_that_cannot_be_read_goes_without_order_unless_it_was_asked_for()
         choose_ordered("date", ["site", "date"], "date", odd)
     with pytest.raises(BadOption, match="'day' is no batch level"):
         choose_ordered("day", ["site", "date"], "date", odd)
+
+
+def rows(*paths: tuple[str, str, str]) -> pd.DataFrame:
+    return pd.DataFrame(paths, columns=["site", "lab", "run"])
+
+
+def test_a_level_that_did_not_vary_tells_another_run_of_the_same_name_apart():
+    seen = rows(("s1", "a", "1"), ("s1", "a", "2"))
+    tree, dropped = BatchTree.from_obs(seen, ["site", "lab", "run"]).without_constant_levels()
+    assert (tree.levels, dropped) == (("run",), ["site", "lab"])
+    assert tree.all_levels == ["site", "lab", "run"]
+    later = rows(("s1", "a", "1"), ("s2", "a", "1"), ("s1", "b", "2"))
+    again = BatchTree.from_json(tree.as_json())
+    assert again == tree
+    assert again.leaf_codes(later).tolist() == [0, -1, -1]
+    assert again.node_codes(later).tolist() == [[0], [-1], [-1]]
+    assert again.with_leaves_of(later).leaves[2:] == (("s1>b>2",), ("s2>a>1",))
+    # A table without the column says nothing of it.
+    assert again.leaf_codes(later[["run"]]).tolist() == [0, 0, 1]
+
+
+def test_a_last_level_that_did_not_vary_tells_leaves_apart_too():
+    seen = rows(("s1", "a", "1"), ("s2", "a", "1"))
+    tree, _ = BatchTree.from_obs(seen, ["site", "run"]).without_constant_levels()
+    later = rows(("s1", "a", "2"), ("s2", "a", "1"))
+    assert tree.levels == ("site",)
+    assert tree.leaf_codes(later).tolist() == [-1, 1]
+    assert tree.with_leaves_of(later).leaves[-1] == ("s1>2",)
+
+
+def test_dates_of_another_site_are_a_line_of_their_own():
+    seen = table(("a", "2024-01-01"), ("a", "2024-02-01"))
+    tree, _ = BatchTree.from_obs(seen, ["site", "date"]).without_constant_levels()
+    tree = tree.in_order_of(("date",))
+    later = table(("b", "2024-03-01"), ("a", "2024-03-01"), ("b", "2024-04-01"))
+    grown = tree.with_leaves_of(later)
+    assert [leaf[0] for leaf in grown.leaves[2:]] == ["2024-03-01", "b>2024-03-01", "b>2024-04-01"]
+    assert grown.follows == ((-1, 0, 1, -1, 3),)
+    assert tree.node_codes(later).tolist() == [[-1], [1], [-1]]

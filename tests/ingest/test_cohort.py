@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from levelseq.cohort import open_cohort
+from levelseq.cohort import BatchTree, open_cohort
 from levelseq.ingest import plan, step
 from levelseq.ingest.params import IngestParams
 
@@ -68,12 +68,12 @@ def test_var_says_which_genes_are_in_how_many_deposits(study, ingest) -> None:
     assert ingest([study]).manifest["gene_ids"] == "ensembl"
 
 
-def test_a_level_with_one_value_is_dropped_with_a_notice(study, ingest, capsys) -> None:
+def test_a_level_with_one_value_stays_in_the_tree_of_the_cohort(study, ingest) -> None:
+    """A later cohort may have another: what is fitted leaves it out, and knows its value."""
     cohort = ingest([study], **CHOICES)
-    assert cohort.batch_levels == ["site", "library"]
-    assert "country" in cohort.obs()
-    notices = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
-    assert [n["column"] for n in notices if n["message"].startswith("batch level")] == ["country"]
+    assert ">".join(cohort.batch_levels) == CHOICES["batch"]
+    tree, dropped = BatchTree.from_obs(cohort.obs(), cohort.batch_levels).without_constant_levels()
+    assert (tree.levels, dropped) == (("site", "library"), ["country"])
 
 
 def test_keep_rules_all_hold_and_what_they_remove_is_counted(study, ingest) -> None:

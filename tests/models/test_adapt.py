@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
+import torch
 
 from levelseq.cohort import open_cohort
-from levelseq.models.adapt import adapt_model, false_correction
+from levelseq.models.adapt import adapt, adapt_model, false_correction
 from levelseq.models.conditional_vae import VaeModel
 from levelseq.models.drift_reference import DriftReference
 from levelseq.models.expectation import gene_totals
@@ -90,3 +93,30 @@ def test_what_it_was_adapted_to_is_no_drift(trained: Trained, adapted: str) -> N
     assert after["latent"][0] < before["latent"][0]
     history = History(tuple(read_metrics(trained.model)["history"]["genes"].values()), "extreme")
     assert after["genes"][0] < history.limit(0.0025, by_ranks=False)
+
+
+def test_what_a_batch_is_adapted_to_does_not_depend_on_the_names_of_others(
+    trained: Trained,
+) -> None:
+    later, model = open_cohort(trained.later), load_model(trained.model)
+    half = np.arange(len(later.obs())) % 2 == 0
+    effects = []
+    for names in (("new 1", "new 2"), ("new 2", "new 1")):
+        obs = later.obs().assign(run=np.where(half, *names))
+        fitted = adapt(model, later, obs)
+        leaf = fitted.tree.leaf_codes(obs)[half][0]
+        effects.append(fitted.network.gene_nodes.levels[-1][leaf].detach().numpy())
+    np.testing.assert_array_equal(*effects)
+
+
+def test_a_site_that_did_not_vary_in_training_makes_its_runs_new(trained: Trained) -> None:
+    """Its first run has the name of a known one, whose effects are not its own."""
+    model, later = load_model(trained.model), open_cohort(trained.later)
+    known = model.tree.leaves[0]
+    constant = ((0, "country", "here"),)
+    model = replace(model, tree=replace(model.tree, constant=constant))
+    obs = later.obs().assign(**dict(zip(model.tree.levels, known)), country="there")
+    adapted = adapt(model, later, obs)
+    assert adapted.tree.leaves[len(model.tree.leaves) :] == ((f"there>{known[0]}", *known[1:]),)
+    before, after = (each.network.gene_nodes.levels[-1] for each in (model, adapted))
+    assert torch.equal(after[: len(before)], before)

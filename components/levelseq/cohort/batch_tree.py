@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_left, insort
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -38,22 +38,32 @@ class BatchTree:
 
     A node is a path from the root, so `run1` of two labs are two nodes. The nodes of an ordered
     level lie along a line, by date or number, below each parent.
+
+    Attributes:
+        levels: names of columns.
+        leaves: their values.
+        ordered: those that lie along a line.
+        constant: levels that had one value and were left out: how many of the others stand above
+            it, its name and its value. With another value there, `run1` is another `run1`.
     """
 
     levels: tuple[str, ...]
     leaves: tuple[Path, ...]
     ordered: tuple[str, ...] = ()
+    constant: tuple[tuple[int, str, str], ...] = ()
 
     @classmethod
     def from_obs(cls, obs: pd.DataFrame, levels: list[str] | tuple[str, ...]) -> BatchTree:
         """The tree of the observations' values; leaves sorted."""
-        return cls(tuple(levels), tuple(sorted(set(_paths(obs, levels)))))
+        tree = cls(tuple(levels), ())
+        return replace(tree, leaves=tuple(sorted(set(tree.paths(obs)))))
 
     @classmethod
     def from_json(cls, content: dict[str, Any]) -> BatchTree:
         """The tree that `as_json` wrote."""
         leaves = tuple(tuple(leaf) for leaf in content["leaves"])
-        return cls(tuple(content["levels"]), leaves, tuple(content.get("ordered", ())))
+        ordered, constant = (content.get(name, ()) for name in ("ordered", "constant"))
+        return cls(tuple(content["levels"]), leaves, tuple(ordered), tuple(map(tuple, constant)))
 
     def as_json(self) -> dict[str, Any]:
         """The content of `batch_tree.json`."""
@@ -61,14 +71,18 @@ class BatchTree:
             "levels": list(self.levels),
             "leaves": [list(leaf) for leaf in self.leaves],
         }
-        return {**content, "ordered": list(self.ordered)} if self.ordered else content
+        own = {"ordered": list(self.ordered), "constant": list(map(list, self.constant))}
+        return content | {name: value for name, value in own.items() if value}
 
     def without_constant_levels(self) -> tuple[BatchTree, list[str]]:
         """The tree without levels that have one value, and the names of those levels."""
         keep = [i for i in range(len(self.levels)) if len({leaf[i] for leaf in self.leaves}) > 1]
-        dropped = [level for i, level in enumerate(self.levels) if i not in keep]
+        dropped = [i for i in range(len(self.levels)) if i not in keep and self.leaves]
         leaves = sorted({tuple(leaf[i] for i in keep) for leaf in self.leaves})
-        return BatchTree(tuple(self.levels[i] for i in keep), tuple(leaves)), dropped
+        constant = [(bisect_left(keep, i), self.levels[i], self.leaves[0][i]) for i in dropped]
+        levels = tuple(self.levels[i] for i in keep)
+        names = [self.levels[i] for i in dropped]
+        return BatchTree(levels, tuple(leaves), constant=tuple(constant)), names
 
     def in_order_of(self, ordered: tuple[str, ...]) -> BatchTree:
         """This tree with some levels ordered, its leaves along them.
@@ -76,17 +90,55 @@ class BatchTree:
         Raises:
             BadOption: values of such a level are neither all numbers nor all ISO dates.
         """
-        return BatchTree(self.levels, tuple(_along(self.leaves, self.levels, ordered)), ordered)
+        leaves = tuple(_along(self.leaves, self.levels, ordered))
+        return replace(self, leaves=leaves, ordered=ordered)
 
     def with_leaves_of(self, obs: pd.DataFrame) -> BatchTree:
         """This tree, with the observations' new leaves behind the old ones."""
-        new = set(_paths(obs, self.levels)) - set(self.leaves)
-        leaves = (*self.leaves, *_along(new, self.levels, self.ordered))
-        return BatchTree(self.levels, leaves, self.ordered)
+        new = set(self.paths(obs)) - set(self.leaves)
+        return replace(self, leaves=(*self.leaves, *_along(new, self.levels, self.ordered)))
+
+    @property
+    def all_levels(self) -> list[str]:
+        """With those that were left out, from the root down."""
+        levels = list(self.levels)
+        for above, level, _ in reversed(self.constant):
+            levels.insert(above, level)
+        return levels
 
     def paths(self, obs: pd.DataFrame) -> list[Path]:
-        """The path of each observation, whether or not the tree has it."""
-        return _paths(obs, self.levels)
+        """The path of each observation, whether or not the tree has it.
+
+        Where a level that was left out has another value than it had, the values of such levels
+        are part of the name below them. Observations without such a column are as they were.
+
+        Raises:
+            BadOption: there is no column of a level.
+        """
+        missing = [level for level in self.levels if level not in obs.columns]
+        if missing:
+            raise BadOption(
+                f"no column {missing[0]!r} among the observations' columns, and "
+                f"{'>'.join(self.levels)} tells the batches apart",
+                where="--batch",
+                do=f"columns are {', '.join(map(str, obs.columns[:20]))}",
+            )
+        if not self.levels:
+            return [()] * len(obs)
+        columns = [obs[level].astype(str).to_numpy(dtype=object) for level in self.levels]
+        last = len(columns) - 1
+        for above in dict.fromkeys(above for above, _, _ in self.constant):
+            own = [(n, v) for at, n, v in self.constant if at == above and n in obs.columns]
+            found = [obs[name].astype(str).to_numpy(dtype=object) for name, _ in own]
+            differs = np.any([f != value for f, (_, value) in zip(found, own)], axis=0)
+            if not np.any(differs):
+                continue
+            at = min(above, last)
+            after = above > last and self.levels[at] not in self.ordered
+            parts = [columns[at], *found] if after else [*found, columns[at]]
+            joined = [">".join(values) for values in zip(*parts)]
+            columns[at] = np.where(differs, joined, columns[at])
+        return list(zip(*(column.tolist() for column in columns)))
 
     @cached_property
     def nodes(self) -> tuple[tuple[Path, ...], ...]:
@@ -113,7 +165,7 @@ class BatchTree:
 
         A node of an ordered level that the tree lacks has the number of the one that it follows.
         """
-        paths = _paths(obs, self.levels)
+        paths = self.paths(obs)
         grown = self.with_leaves_of(obs) if self.ordered else self
         codes = np.empty((len(paths), len(self.levels)), dtype=np.int64)
         for i, nodes in enumerate(grown.nodes):
@@ -152,7 +204,7 @@ class BatchTree:
     def leaf_codes(self, obs: pd.DataFrame) -> np.ndarray[Any, np.dtype[np.int64]]:
         """(observations,): the leaf's number, -1 where the tree lacks it."""
         number = {leaf: k for k, leaf in enumerate(self.leaves)}
-        return np.array([number.get(path, -1) for path in _paths(obs, self.levels)], dtype=np.int64)
+        return np.array([number.get(path, -1) for path in self.paths(obs)], dtype=np.int64)
 
     def leaf_name(self, leaf: Path) -> str:
         """The last value where that is unique in the tree, else the whole path; of none 'root'."""
@@ -208,37 +260,35 @@ class BatchTree:
         return found[0]
 
 
-def _paths(obs: pd.DataFrame, levels: list[str] | tuple[str, ...]) -> list[Path]:
-    missing = [level for level in levels if level not in obs.columns]
-    if missing:
-        raise BadOption(
-            f"no column {missing[0]!r} among the observations' columns",
-            where="--batch",
-            do=f"columns are {', '.join(map(str, obs.columns[:20]))}",
-        )
-    if not levels:
-        return [()] * len(obs)
-    return list(zip(*(obs[level].astype(str) for level in levels)))
-
-
 def _along(leaves: Iterable[Path], levels: Sequence[str], ordered: Sequence[str]) -> list[Path]:
     """Leaves sorted by position on ordered levels, by name on others."""
     leaves = sorted(leaves)
     places: list[dict[str, Any]] = [
-        positions([leaf[i] for leaf in leaves], level) if level in ordered else {}
+        positions([_apart(leaf[i])[1] for leaf in leaves], level) if level in ordered else {}
         for i, level in enumerate(levels)
     ]
     return sorted(
-        leaves, key=lambda leaf: [own.get(value, value) for own, value in zip(places, leaf)]
+        leaves,
+        key=lambda leaf: [
+            (_apart(value)[0], own[_apart(value)[1]]) if own else ("", value)
+            for own, value in zip(places, leaf)
+        ],
     )
 
 
+def _apart(value: str) -> tuple[str, str]:
+    """The levels above that differ from the tree's, if any, and a value of an ordered level."""
+    others, _, own = value.rpartition(">")
+    return others, own
+
+
 def _latest_earlier(nodes: Sequence[Path], level: str) -> tuple[int, ...]:
-    place = positions([node[-1] for node in nodes], level)
+    place = positions([_apart(node[-1])[1] for node in nodes], level)
     before: dict[Path, list[tuple[float, int]]] = {}
     follows = []
     for number, node in enumerate(nodes):
-        siblings, at = before.setdefault(node[:-1], []), place[node[-1]]
+        others, own = _apart(node[-1])
+        siblings, at = before.setdefault((*node[:-1], others), []), place[own]
         # Of equal dates the first; a node of the same date is no earlier one.
         k = bisect_left(siblings, (at, -1))
         first = bisect_left(siblings, (siblings[k - 1][0], -1)) if k else 0

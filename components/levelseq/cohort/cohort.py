@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import accumulate
+from os import PathLike, fspath
 from typing import Any, ClassVar
 
 import anndata as ad
@@ -112,15 +113,15 @@ class Normalized(_Sharded):
         return content
 
 
-def open_cohort(address: str) -> Cohort:
+def open_cohort(address: str | PathLike[str]) -> Cohort:
     """The cohort at an address; BadAddress if there is none."""
-    store = open_store(address.removesuffix(f"/{Cohort.NAME}"))
+    store = open_store(fspath(address).removesuffix(f"/{Cohort.NAME}"))
     manifest = read_manifest(store, Cohort.NAME, Cohort.SCHEMA)
     return Cohort(store.address, manifest, ShardReader(store, manifest["shards"]))
 
 
-def open_normalized(address: str) -> Normalized:
+def open_normalized(address: str | PathLike[str]) -> Normalized:
     """The normalized values at an address; BadAddress if there are none."""
-    store = open_store(address.removesuffix(f"/{Normalized.NAME}"))
+    store = open_store(fspath(address).removesuffix(f"/{Normalized.NAME}"))
     manifest = read_manifest(store, Normalized.NAME, Normalized.SCHEMA)
     return Normalized(store.address, manifest, ShardReader(store, manifest["shards"]))

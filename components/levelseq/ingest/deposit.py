@@ -53,7 +53,6 @@ class CheckedDeposit:
         n_obs: observations left.
         removed: how many observations were left out, by reason.
         largest: the largest count.
-        leaves: the batches it has, as paths of values.
         scratch: folder with its blocks.
     """
 
@@ -63,7 +62,6 @@ class CheckedDeposit:
     n_obs: int
     removed: dict[str, int]
     largest: int
-    leaves: frozenset[tuple[str, ...]]
     scratch: Path
 
     def blocks(self) -> Iterator[Block]:
@@ -114,10 +112,7 @@ def check_deposit(
     removed = {"keep": int((~kept).sum()), "empty": int(stays.sum()) - n_obs}
     if planned.left_out:
         removed["withdrawn"] = int((kept & ~stays).sum())
-    leaves = frozenset(zip(*(obs[level] for level in params.levels)))
-    return CheckedDeposit(
-        planned, genes, bool(mito.any()), n_obs, removed, largest, leaves, scratch
-    )
+    return CheckedDeposit(planned, genes, bool(mito.any()), n_obs, removed, largest, scratch)
 
 
 def of_donors(planned: PlannedDeposit, params: IngestParams, donors: frozenset[str]) -> Mask:

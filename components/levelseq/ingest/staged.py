@@ -26,8 +26,7 @@ def stage(store: Store, number: int, deposit: CheckedDeposit) -> None:
     for block in blocks:
         store.put(_path(number, block.name), block.read_bytes())
     facts = {name: value for name, value in asdict(deposit).items() if name in _FACTS}
-    leaves = sorted(map(list, deposit.leaves))
-    content = {**facts, "leaves": leaves, "blocks": [block.name for block in blocks]}
+    content = {**facts, "blocks": [block.name for block in blocks]}
     store.put(_path(number, _NAME), manifest_json(content))
 
 
@@ -52,8 +51,7 @@ def staged(
             path.unlink()
         return None
     facts = {name: content[name] for name in _FACTS}
-    leaves = frozenset(map(tuple, content["leaves"]))
-    return CheckedDeposit(planned, leaves=leaves, scratch=scratch, **facts)
+    return CheckedDeposit(planned, scratch=scratch, **facts)
 
 
 def clear(store: Store) -> None:

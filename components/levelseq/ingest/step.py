@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from levelseq import progress
-from levelseq.cohort import WHOLE, BatchTree, Cohort, Part, manifest_json
+from levelseq.cohort import WHOLE, Cohort, Part, manifest_json
 from levelseq.errors import BadAddress, BadDeposit
 from levelseq.ingest import staged
 from levelseq.ingest.assemble import cohort_var, counts_dtype, write_shards
@@ -88,11 +88,10 @@ def _ingest(content: dict[str, Any], plan: str, workspace: str) -> str:
     table = _gene_table(params, content, plan)
     with tempfile.TemporaryDirectory(prefix="levelseq-ingest-") as scratch:
         deposits = _check_all(planned, params, table, Path(scratch), store)
-        levels = _varying_levels(deposits, params)
         var = cohort_var(deposits, table)
         _refuse_withdrawn(planned, workspace)
         write_plan(content, workspace)
-        manifest = _assemble(store, content["fingerprint"], deposits, params, levels, var)
+        manifest = _assemble(store, content["fingerprint"], deposits, params, var)
     # Reading and writing take hours, in which a donor may withdraw.
     _refuse_withdrawn(planned, workspace)
     store.put_if_absent(Cohort.NAME, manifest_json(manifest))
@@ -185,7 +184,6 @@ def _assemble(
     key: str,
     deposits: list[CheckedDeposit],
     params: IngestParams,
-    levels: list[str],
     var: pd.DataFrame,
 ) -> dict[str, Any]:
     """Write the shards; the content of `cohort.json`."""
@@ -198,7 +196,7 @@ def _assemble(
         "n_vars": len(var),
         "dtype": dtype.name,
         "gene_ids": gene_id_kind(list(var.index)),
-        "batch_tree": levels,
+        "batch_tree": params.levels,
         "roles": params.roles,
         "deposits": [
             {
@@ -221,12 +219,3 @@ def _removed(deposits: list[CheckedDeposit]) -> dict[str, int]:
     if removed["empty"]:
         progress.notice("ingest", "cells without any count left out", cells=removed["empty"])
     return removed
-
-
-def _varying_levels(deposits: list[CheckedDeposit], params: IngestParams) -> list[str]:
-    """The levels of the batch tree that have more than one value."""
-    leaves = {leaf for deposit in deposits for leaf in deposit.leaves}
-    tree, dropped = BatchTree(tuple(params.levels), tuple(sorted(leaves))).without_constant_levels()
-    for level in dropped:
-        progress.notice("ingest", "batch level with one value dropped", column=level)
-    return list(tree.levels)

@@ -133,7 +133,8 @@ def _all_known(obs: pd.DataFrame, tree: BatchTree, rows: Any) -> pd.DataFrame:
     """The observations, those outside `rows` on a known leaf: nothing is fitted to them."""
     known = obs.copy()
     others = np.setdiff1d(np.arange(len(obs)), rows)
-    for level, value in zip(tree.levels, tree.leaves[0]):
+    constant = [(level, value) for _, level, value in tree.constant if level in known]
+    for level, value in [*zip(tree.levels, tree.leaves[0]), *constant]:
         column = known[level].astype(str).to_numpy(dtype=object)
         column[others] = value
         known[level] = column
@@ -174,8 +175,8 @@ def adapt_vae(
         genes: whether effects of the genes are fitted, or the offsets alone.
     """
     known = model.tree.leaf_codes(obs) >= 0
-    adapted = model if known.all() else model.with_leaves_of(obs)
-    adapted = replace(adapted, network=copy.deepcopy(adapted.network))
+    grown = model if known.all() else model.with_leaves_of(obs)
+    adapted = replace(grown, network=copy.deepcopy(grown.network))
     codes = adapted.tree.leaf_codes(obs)
     counts = gene_counts(cohort, model.space)
     minibatches = adapted.minibatches(counts, obs)
@@ -183,7 +184,8 @@ def adapt_vae(
     for leaf in np.unique(codes if known.all() else codes[~known]):
         rows = np.flatnonzero(codes == leaf)
         if genes and adapted.network.n_nodes:
-            _fit_leaf(adapted, minibatches, kinds, int(leaf), rows)
+            prior = _prior_counts(grown, int(leaf))
+            _fit_leaf(adapted, minibatches, kinds, int(leaf), rows, prior)
         state = latent_states(adapted.network, minibatches, rows)
         node_L = minibatches.nodes(rows[:1])[0]
         place = adapted.place.with_leaf_of(state, node_L, adapted.n_nodes)
@@ -197,7 +199,12 @@ def adapt_vae(
 
 
 def _fit_leaf(
-    model: VaeModel, minibatches: CohortMinibatches, kinds: Prototypes, leaf: int, rows: Any
+    model: VaeModel,
+    minibatches: CohortMinibatches,
+    kinds: Prototypes,
+    leaf: int,
+    rows: Any,
+    prior: float,
 ) -> None:
     """Set one leaf's gene effects in place; it has no others, as a leaf that was trained on has."""
     network = model.network
@@ -209,7 +216,6 @@ def _fit_leaf(
         for effects in tables:
             effects[leaf] = 0.0
         profile_PG = kind_profiles(model, kinds, parent)
-        prior = _prior_counts(model, leaf)
         for _ in range(ROUNDS):
             kind_B = kinds.nearest(model.embed(minibatches, rows))
             observed, expected = observed_and_expected(minibatches, rows, kind_B, profile_PG)
@@ -218,27 +224,34 @@ def _fit_leaf(
             effects[network.n_nodes.after(leaf)] += own - effects[leaf]
 
 
+@torch.no_grad()
 def _prior_counts(model: VaeModel, leaf: int) -> float:
     """How many expected counts the parent's mean is worth.
 
     One over the variance of what the path's new nodes may do, as trained leaves show it when as
     many of their nodes are taken away: the gamma prior of a multiplicative effect with that
-    variance. A new node is one without an effect.
+    variance. A new node is one without an effect, and a known leaf is taken for new.
+
+    Args:
+        model: before any leaf was fitted, so that leaves fitted earlier have no part in it.
+        leaf: its number.
     """
-    tables = model.network.gene_nodes.levels
-    new = sum(1 for node, table in zip(_nodes(model, leaf), tables) if not table[node].any())
+    model.network.eval()
+    tables, own = model.network.gene_nodes.levels, _nodes(model, leaf)
+    new = max(1, sum(1 for node, table in zip(own, tables) if not table[node].any()))
     nodes = model.tree.node_codes(pd.DataFrame(model.tree.leaves, columns=list(model.tree.levels)))
-    trained = np.array([path for path in nodes if tables[-1][path[-1]].any()][:MOST_LEAVES])
+    others = [path for path in nodes if path[-1] != own[-1] and tables[-1][path[-1]].any()]
+    trained = np.array(others[:MOST_LEAVES])
     latent = torch.as_tensor(model.anchors.latent[:MOST_CELLS]).to(tables[0].device)
     squares = []
     for pair in zip(trained, model.tree.as_unseen(trained, new) if len(trained) else trained):
-        own, without = (
+        found, without = (
             model.network.decode(
                 latent, torch.as_tensor(at).to(latent.device).expand(len(latent), -1)
             )
             for at in pair
         )
-        squares.append((own - without).mean(dim=0).square().mean().item())
+        squares.append((found - without).mean(dim=0).square().mean().item())
     variance = float(np.mean(squares)) if squares else 0.0
     return float(np.clip(1 / max(variance, 1e-6), *PRIOR_COUNTS))
 

@@ -18,7 +18,7 @@ def model_card(manifest: dict[str, Any], metrics: dict[str, Any], tree: BatchTre
     return f"""# {manifest["class"]} {manifest["key"]}
 
 Levels technical differences between the batches of one study and maps later deposits of the same
-kind. Trained on cohort `{manifest["cohort"]}`; parent model: {parent}.
+kind. {_learned(manifest)}; parent model: {parent}.
 
 - variable genes: {manifest["genes"]}
 - batch tree: {" > ".join(tree.levels)}, {len(tree.leaves)} leaves
@@ -42,11 +42,22 @@ near 0 are of a kind that the training cohort lacks. Not for diagnosis.
 """
 
 
+def _learned(manifest: dict[str, Any]) -> str:
+    """The cohorts that it was fitted to."""
+    cohorts = manifest.get("trained_on") or [manifest["cohort"]]
+    named = ", ".join(f"`{cohort}`" for cohort in cohorts)
+    anew = manifest.get("trained_on") or not manifest.get("parent")
+    how = "Trained on" if anew else "Its parent, adapted to"
+    return f"{how} cohort{'s' if len(cohorts) > 1 else ''} {named}"
+
+
 def _labels(found: dict[str, Any] | None) -> str:
     """What a transferred label is worth, as training measured it."""
     if found is None:
         return "None: the training cohort has no label column."
-    kept = f"{found['names']} labels of {found['anchors']} anchors, kept aside from training."
+    seen = found.get("seen_in_training")
+    aside = "which training has seen" if seen else "kept aside from training"
+    kept = f"{found['names']} labels of {found['anchors']} anchors, {aside}."
     if "accuracy" not in found:
         return f"{kept} Later cells get {found['reason']}."
     ranked = "not measured, too few are wrong" if found["auroc"] is None else found["auroc"]

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.decomposition import PCA
 
+from levelseq.cohort.joint_counts import JointCounts
 from levelseq.cohort.loader import GeneCounts
 from levelseq.models.anchors import Anchors
 from levelseq.models.augmentation import Partners
@@ -39,7 +40,9 @@ _MIXED = np.uint64(0x8EBC6AF09C88C6E3)
 _ONE, _16, _32 = np.uint64(1), np.uint64(16), np.uint64(32)
 
 
-def similar_cells(counts: GeneCounts, path_S: I64, fitted: I64, seed: int) -> Partners:
+def similar_cells(
+    counts: GeneCounts | JointCounts, path_S: I64, fitted: I64, seed: int
+) -> Partners:
     """The cells most like each one on its own path through the batch tree.
 
     Cells that are not fitted are their own neighbours, and nobody else's: nothing of what is held
@@ -71,7 +74,7 @@ def similar_cells(counts: GeneCounts, path_S: I64, fitted: I64, seed: int) -> Pa
     return Partners(similar_SK, counts.shape[1])
 
 
-def _logs(counts: GeneCounts, cells: I64) -> F32:
+def _logs(counts: GeneCounts | JointCounts, cells: I64) -> F32:
     values = np.empty((len(cells), counts.shape[1]), dtype=np.float32)
     for part in blocks(len(cells), 1024):
         scale = counts.size_factors[cells[part], None]

@@ -241,8 +241,7 @@ def _latest(levels: combat.State) -> combat.State:
 
 
 def _leaf_paths(tree: BatchTree, obs: pd.DataFrame) -> list[str]:
-    columns = [obs[level].astype(str) for level in tree.levels]
-    return [">".join(path) for path in zip(*columns)]
+    return [">".join(path) for path in tree.paths(obs)]
 
 
 def _chunks(cohort: Cohort, genes: Any) -> Chunks:

@@ -32,7 +32,7 @@ def fit_classical(
     """
     obs = cohort.obs()
     condition = cohort.role("condition") or ""
-    batch = [">".join(path) for path in zip(*(obs[level].astype(str) for level in tree.levels))]
+    batch = [">".join(path) for path in tree.paths(obs)]
     given = {condition: obs[condition].astype(str).to_numpy()} if condition else {}
     design = Design(batch, given, ">".join(tree.levels)).checked(len(obs))
     batches, coding = check_design(design)

@@ -23,7 +23,7 @@ from levelseq.models.conditional_vae import VaeModel
 from levelseq.models.history import unseen_history
 from levelseq.models.label_fit import with_labels
 from levelseq.models.minibatches import CohortMinibatches, device
-from levelseq.models.planning import plan_training
+from levelseq.models.planning import plan_augmentation, plan_training
 from levelseq.models.saving import (
     MODEL,
     SCHEMA,
@@ -32,8 +32,15 @@ from levelseq.models.saving import (
     read_model_json,
     save_model,
 )
+from levelseq.models.threads import with_helper
 from levelseq.models.training import TrainingPlan, train_network
-from levelseq.models.vae_fit import anchored, conditions_of, fit_place, with_evidence
+from levelseq.models.vae_fit import (
+    anchored,
+    augmented,
+    conditions_of,
+    fit_place,
+    with_evidence,
+)
 from levelseq.progress import stage
 from levelseq.store import join, open_store
 
@@ -65,8 +72,7 @@ def fine_tune_model(model: str, cohort: str, workspace: str) -> str | None:
     if store.exists(MODEL):
         return folder
     seed = int(parent["params"].get("seed", 0))
-    rate = float(parent["params"]["learning_rate"])
-    tuned, metrics = fine_tune(loaded, own, opened, rate, seed)
+    tuned, metrics = fine_tune(loaded, own, opened, parent["params"])
     before = read_metrics(model)
     whole = before | metrics | {"reasons": [*before["reasons"], *metrics["reasons"]]}
     whole["history"], reference = unseen_history(tuned, own, own.obs(), seed)
@@ -90,13 +96,11 @@ def fine_tune_again(model: str, part: Cohort, workspace: str) -> VaeModel:
     parent, loaded = read_model_json(model), load_model(model)
     assert isinstance(loaded, VaeModel)  # as fine_tune_model found
     own = open_cohort(join(workspace, "cohorts", str(parent["cohort"])))
-    params = parent["params"]
-    rate, seed = float(params["learning_rate"]), int(params.get("seed", 0))
-    return fine_tune(loaded, own, part, rate, seed)[0]
+    return fine_tune(loaded, own, part, parent["params"])[0]
 
 
 def fine_tune(
-    model: VaeModel, own: Cohort, new: Cohort, learning_rate: float, seed: int
+    model: VaeModel, own: Cohort, new: Cohort, params: dict[str, Any]
 ) -> tuple[VaeModel, dict[str, Any]]:
     """A model trained on from where it was, its anchors' cells where they then lie.
 
@@ -104,12 +108,12 @@ def fine_tune(
         model: stays as it is.
         own: the cohort that it was trained on; its anchors' cells are replayed.
         new: the cohort to learn; of more cells than are replayed a random part.
-        learning_rate: that the model was trained with.
-        seed: of the model's training, which chose the anchors.
+        params: that the model was trained with; its seed chose the anchors.
 
     Returns:
         The model, and its metrics: steps, held-out losses, cells replayed, the anchors' move.
     """
+    seed = int(params.get("seed", 0))
     adapted = adapt_vae(model, new, new.obs())
     network = copy.deepcopy(adapted.network).to(device())
     replayed = Anchors.choose(int(own.manifest["n_obs"]), seed)
@@ -118,13 +122,15 @@ def fine_tune(
     chosen = ((own, replayed), (new, fresh))
     nodes = np.concatenate([adapted.tree.node_codes(c.obs())[rows] for c, rows in chosen])
     counts = JointCounts([(gene_counts(each, model.space), rows) for each, rows in chosen])
-    minibatches = CohortMinibatches(counts, nodes, fused=network.fused)
-    plan = _plan(len(nodes), learning_rate, seed)
-    progress = train_network(network, minibatches, plan)
+    terms, _ = plan_augmentation(params.get("augment", "auto"))
+    plan = _plan(len(nodes), float(params["learning_rate"]), seed)
     leaf = adapted.tree.leaf_codes(own.obs())[replayed]
-    every = np.arange(len(nodes))
-    condition = conditions_of(chosen)
-    place = fit_place(network, minibatches, adapted.tree, nodes, every, seed, condition)
+    every, condition = np.arange(len(nodes)), conditions_of(chosen)
+    with with_helper():
+        augmentation = augmented(terms, counts, nodes, seed)
+        minibatches = CohortMinibatches(counts, nodes, None, augmentation, fused=network.fused)
+        progress = train_network(network, minibatches, plan)
+        place = fit_place(network, minibatches, adapted.tree, nodes, every, seed, condition)
     tuned = replace(adapted, network=network, place=place, labels=None)
     metrics = {
         "steps": progress.step,

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from os import PathLike, fspath
 from typing import Any
 
 import numpy as np
@@ -73,13 +74,13 @@ def save_model(
     store.put_if_absent(MODEL, manifest_json(content))
 
 
-def load_model(address: str) -> Model:
+def load_model(address: str | PathLike[str]) -> Model:
     """The model at an address; nothing in the folder is executed.
 
     Raises:
         BadAddress: no model there, or one of a class or schema that this version does not know.
     """
-    store = open_store(address.removesuffix(f"/{MODEL}"))
+    store = open_store(fspath(address).removesuffix(f"/{MODEL}"))
     manifest = read_manifest(store, MODEL, SCHEMA)
     kind = _KINDS.get(manifest["class"])
     if kind is None:

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Generic, TypeAlias, TypeVar
 
 import torch
+from threadpoolctl import threadpool_limits
 
 from levelseq.normalize.compiled import n_threads
 
@@ -66,7 +67,8 @@ _shared = True
 def with_helper() -> Iterator[None]:
     """Compute in this thread and a helper, where there are two cores; each counts as one to torch.
 
-    Results do not depend on the number of cores.
+    Results do not depend on the number of cores: scikit-learn's threads, which add up in the order
+    in which they end, are one as well.
     """
     global _jobs
     before = torch.get_num_threads()
@@ -77,7 +79,8 @@ def with_helper() -> Iterator[None]:
         _jobs = jobs
         thread.start()
     try:
-        yield
+        with threadpool_limits(1, user_api="openmp"):
+            yield
     finally:
         if thread.ident is not None:
             _jobs = None

@@ -128,7 +128,10 @@ def fit_anew(
     Returns:
         The model with its metrics, and the cohorts as the one that it was fitted to.
     """
-    whole = joined(parts, model.tree.levels)
+    # A level that did not vary may do so now.
+    tree, tables = model.tree, [each.obs() for each, _ in parts]
+    everywhere = {*tree.levels, *(c for c in tables[0] if all(c in table for table in tables))}
+    whole = joined(parts, [level for level in tree.all_levels if level in everywhere])
     counts = CohortCounts(whole)
     name = model.sizes.method if isinstance(model, ClassicalModel) else "library"
     sizes, _ = fit_cohort_sizes(counts, name, [])

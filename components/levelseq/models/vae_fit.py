@@ -10,8 +10,9 @@ import numpy as np
 import pandas as pd
 import torch
 
-from levelseq.cohort import BatchTree, Cohort
+from levelseq.cohort import UNKNOWN, BatchTree, Cohort
 from levelseq.cohort.gene_space import GeneSpace
+from levelseq.cohort.joint_counts import JointCounts
 from levelseq.cohort.loader import GeneCounts, gene_counts
 from levelseq.models.anchors import Anchors
 from levelseq.models.augmentation import Augmentation
@@ -30,7 +31,7 @@ from levelseq.models.training import Checkpoints, Progress, TrainingPlan, split,
 from levelseq.models.tree_paths import NodeCounts
 from levelseq.models.vae_settings import VaeSettings
 
-__all__ = ["anchored", "conditions_of", "fit_place", "fit_vae", "with_evidence"]
+__all__ = ["anchored", "augmented", "conditions_of", "fit_place", "fit_vae", "with_evidence"]
 
 
 def fit_vae(
@@ -66,7 +67,7 @@ def fit_vae(
         if label_S is not None and (label_S >= 0).any():
             network.label_head = LabelHead(settings.n_latent, int(label_S.max()) + 1).to(device())
         nodes = tree.node_codes(obs)
-        augmentation = _augmentation(plan.augmentation, counts, nodes, plan.seed)
+        augmentation = augmented(plan.augmentation, counts, nodes, plan.seed)
         minibatches = CohortMinibatches(
             counts, nodes, None, augmentation, label_S, fused=network.fused
         )
@@ -91,9 +92,10 @@ def fit_vae(
     return model, metrics
 
 
-def _augmentation(
-    terms: tuple[str, ...], counts: GeneCounts, node_SL: Any, seed: int
+def augmented(
+    terms: tuple[str, ...], counts: GeneCounts | JointCounts, node_SL: Any, seed: int
 ) -> Augmentation:
+    """What some terms of `augmentation.TERMS` change in these observations."""
     partners = None
     if "mixing" in terms:
         path_S = np.unique(node_SL, axis=0, return_inverse=True)[1].ravel()
@@ -133,14 +135,22 @@ def fit_place(
 
 
 def conditions_of(parts: Sequence[tuple[Cohort, Any]]) -> Any | None:
-    """(C,) numbers of the conditions of some rows of cohorts; None where one tells of none."""
+    """(C,) numbers of the conditions of some rows of cohorts; None where one tells of none.
+
+    What is unknown is taken for the commonest: it is no condition of its own, to be kept apart.
+    """
     found = []
     for cohort, rows in parts:
         obs, role = cohort.obs(), cohort.role("condition")
         if role is None or role not in obs.columns:
             return None
         found.append(obs[role].astype(str).to_numpy(dtype=str)[rows])
-    return np.unique(np.concatenate(found), return_inverse=True)[1]
+    names, code = np.unique(np.concatenate(found), return_inverse=True)
+    known = ~np.isin(names, UNKNOWN)
+    if not known.any():
+        return None
+    commonest = int(np.argmax(np.bincount(code, minlength=len(names)) * known))
+    return np.where(known[code], code, commonest)
 
 
 def anchored(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -78,8 +78,9 @@ class Batches:
         """
         if set(levels) >= set(tree.levels) or len(levels) != len(tree.levels):
             levels = tree.levels
-        obs = _told(obs, levels)
-        paths = BatchTree.from_obs(obs, list(levels)).paths(obs)
+        apart = [level for _, level, _ in tree.constant if level in obs and level not in levels]
+        told = _told(obs, levels).join(obs[apart].astype(str))
+        paths = replace(tree, levels=tuple(levels)).paths(told)
         known = {leaf: _frozen_name(tree, leaf, frozen) for leaf in tree.leaves}
         names = [known.get(path, ">".join(path)) for path in paths]
         return cls(tree, paths, names, ">".join(levels))

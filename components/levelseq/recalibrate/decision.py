@@ -84,8 +84,11 @@ def model_decision(
             return Decision("promote", "There is no champion yet, and this model is fit to be one.")
         return Decision("keep", "The model is not promoted, since its data are refused.")
     if champion == model:
-        if any(gate.outcome == "fail" and gate.family == "drift" for gate in gates):
+        drift = {gate.outcome for gate in gates if gate.family == "drift"}
+        if "fail" in drift:
             return Decision("recalibrate", "The data have drifted away from the champion's.")
+        if drift <= {"not_evaluated"}:
+            return Decision("keep", "The champion stays: whether the data drift could not be told.")
         return Decision("keep", "The champion stays: the data look like those it was fitted to.")
     if not released:
         return Decision("keep", "The champion stays, since this model's data are refused.")

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import PurePath
+
 from levelseq.cohort import Cohort, Normalized, open_cohort, open_normalized
 from levelseq.cohort.gene_space import GeneSpace
-from levelseq.errors import BadInput
+from levelseq.errors import BadInput, BadOption
 from levelseq.models.checkpoint import StoreCheckpoints
 from levelseq.models.fit import fit_model, write_model
 from levelseq.models.processes import joined
@@ -37,10 +39,18 @@ def run(params: TrainParams, cohort: str, normalized: str, workspace: str) -> st
     Raises:
         BadInput: no batch level varies, batch and condition cannot be told apart, or a count is
             absurd.
+        BadOption: the values are another cohort's.
         BadAddress: no cohort, or no values of a classical method, at the address.
         Retryable: told to stop (SIGTERM); it has saved what it did.
     """
     opened, values = open_cohort(cohort), open_normalized(normalized)
+    # By their names: a workspace may have moved.
+    if PurePath(values.manifest["cohort"]).name != PurePath(opened.address).name:
+        raise BadOption(
+            "holds values of another cohort",
+            where=f"--normalized {normalized}",
+            do=f"normalize {cohort} first",
+        )
     key, chosen = model_key(params, cohort, normalized), chosen_of(params)
     folder = join(workspace, "models", key)
     store = open_store(folder)

@@ -170,3 +170,9 @@ def test_dates_of_another_site_are_a_line_of_their_own():
     assert [leaf[0] for leaf in grown.leaves[2:]] == ["2024-03-01", "b>2024-03-01", "b>2024-04-01"]
     assert grown.follows == ((-1, 0, 1, -1, 3),)
     assert tree.node_codes(later).tolist() == [[-1], [1], [-1]]
+
+
+def test_names_for_messages_hold_no_donor():
+    tree = BatchTree(("site", "donor"), (("a", "PAT-17"), ("b", "PAT-18")))
+    assert tree.told(tree.leaves, "donor") == ["a 1", "b 2"]
+    assert tree.told(tree.leaves, None) == ["a>PAT-17", "b>PAT-18"]

@@ -16,6 +16,7 @@ from levelseq.models.node_effects import NodeEffects
 from levelseq.models.partners import mutual_partners
 from levelseq.models.style_transfer import StyleTransfer
 from levelseq.models.training import TrainingPlan, train_network
+from levelseq.models.tree_paths import paths
 from levelseq.models.vae_settings import VaeSettings
 from levelseq.normalize.state import read_state
 
@@ -64,6 +65,21 @@ def test_content_is_told_no_batch_and_an_unseen_leaf_has_its_parents_style(
             effects.levels[1][1] = 0.0
     unseen, plain = torch.tensor([[0, -1]]).expand(5, 2), torch.tensor([[0, 1]]).expand(5, 2)
     assert torch.equal(network.decode(z, unseen), network.decode(z, plain))
+
+
+def test_the_root_lies_amid_the_leaves_once_it_is_centred(network: StyleTransfer) -> None:
+    network.eval()
+    leaves = torch.tensor([[0, 0], [0, 1], [1, 2]])
+    z = torch.randn(3, 4)
+    before = network.decode(z, leaves)
+    network.centre(leaves.numpy())
+    assert torch.allclose(network.decode(z, leaves), before, atol=1e-5)
+    path = paths(leaves, network.n_nodes)
+    for effects in (network.scale_nodes, network.decoder_nodes, network.gene_nodes):
+        total = effects(path)
+        assert total.abs().max() > 0.1
+        assert total.mean(dim=0).abs().max() < 1e-5
+        assert effects.levels[1].any(dim=1).all()
 
 
 def test_each_player_moves_its_own_weights_only(network: StyleTransfer) -> None:

@@ -17,7 +17,9 @@ from levelseq.cohort import BatchTree, open_cohort
 from levelseq.cohort.gene_space import GeneSpace
 from levelseq.cohort.loader import GeneCounts, gene_counts
 from levelseq.cohort.sampler import EpochSampler
-from levelseq.errors import BadInput, Retryable
+from levelseq.errors import BadInput, BadOption, Retryable
+from levelseq.models import vae_fit
+from levelseq.models.anchors import Anchors
 from levelseq.models.augmentation import Augmentation
 from levelseq.models.cell_mixing import similar_cells
 from levelseq.models.checkpoint import StoreCheckpoints
@@ -25,12 +27,14 @@ from levelseq.models.flat_adam import FlatAdam
 from levelseq.models.minibatches import CohortMinibatches
 from levelseq.models.networks import ConditionalVAE
 from levelseq.models.planning import plan_training
-from levelseq.models.saving import read_metrics
+from levelseq.models.saving import load_model, read_metrics
 from levelseq.models.threads import with_helper
 from levelseq.models.training import Progress, TrainingPlan, train_network
 from levelseq.models.vae_settings import VaeSettings
 from levelseq.normalize.state import read_state
 from levelseq.store import open_store
+from levelseq.train import step as train
+from levelseq.train.params import TrainParams
 
 from .conftest import Trained
 
@@ -258,3 +262,25 @@ def test_the_warm_up_follows_the_planned_steps() -> None:
         "KL weight",
     ):
         assert what in said
+
+
+def test_values_of_another_cohort_are_refused(trained: Trained, tmp_path: Path) -> None:
+    with pytest.raises(BadOption, match=r"--normalized .*: holds values of another cohort"):
+        train.run(TrainParams(), trained.later, trained.normalized, str(tmp_path))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_batches_that_the_sample_hardly_shows_are_levelled_by_their_own_cells(
+    trained: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Anchors, "MOST", 40)
+    apart = []
+    for cells in (0, 500):
+        monkeypatch.setattr(vae_fit, "CELLS_OF_LEAF", cells)
+        params = TrainParams(model_class="scgen", steps=100)
+        made = train.run(params, trained.cohort, trained.normalized, str(tmp_path / f"{cells}"))
+        cohort, model = open_cohort(trained.cohort), load_model(made)
+        places, leaf = model.embedding(cohort, cohort.obs()), model.tree.leaf_codes(cohort.obs())
+        centres = np.stack([places[leaf == k].mean(axis=0) for k in np.unique(leaf)])
+        apart.append(np.linalg.norm(centres.std(axis=0)) / np.linalg.norm(places.std(axis=0)))
+    assert apart[1] < 0.7 * apart[0]

@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import anndata as ad
 import numpy as np
@@ -8,11 +9,14 @@ from workspaces import replaced
 
 from levelseq.cohort import BatchTree, open_cohort, open_normalized
 from levelseq.errors import BadAddress, BadOption
+from levelseq.models.saving import read_model_json
+from levelseq.recalibrate.decision import model_decision
 from levelseq.registry import Baselines, Registry
 from levelseq.store import join, open_store, read_bytes, read_json
 from levelseq.validate import step
 from levelseq.validate.drift_evidence import told_batches
 from levelseq.validate.evidence import gather
+from levelseq.validate.gates import not_evaluated
 from levelseq.validate.params import ValidateParams
 from levelseq.validate.unintegrated import components, log_cp10k
 
@@ -246,14 +250,41 @@ def test_batches_that_are_donors_are_numbered_in_the_drift_table(workspace):
     assert told_batches(plain_tree, cohort)[0] == "site1>run1"
 
 
-def test_a_new_model_needs_the_champions_total(plain):
-    first = judge(plain, "own", name="other")
-    Registry(plain.workspace, "other").promote("another", "best", ["fit"])
-    best = first | {"scores": {**first["scores"], "label_free_total": 0.999}}
-    open_store(join(plain.workspace, "runs", "best")).put("verdict.json", json.dumps(best).encode())
+def test_a_new_model_is_held_against_the_champion_on_the_same_cells(plain):
+    ours, twin = open_store(plain.model), open_store(join(plain.workspace, "models", "twin"))
+    for path in ours.list():
+        twin.put(path, ours.get(path))
+    twin.put("model.json", json.dumps(read_model_json(plain.model) | {"key": "twin"}).encode())
+    Registry(plain.workspace, "other").promote("twin", "best", ["fit"])
     found = judge(plain, "newcomer", name="other")
-    assert found["model_decision"] == "keep"
-    assert "0.999" in found["reasons"][-1]
+    scores = found["scores"]
+    assert scores["champion_label_free_total"] == pytest.approx(
+        scores["label_free_total"], abs=0.02
+    )
+    higher = scores["label_free_total"] >= scores["champion_label_free_total"]
+    assert found["model_decision"] == ("promote" if higher else "keep")
+    assert f"{scores['champion_label_free_total']:.3f}" in found["reasons"][-1]
+
+
+def test_a_champion_that_cannot_be_scored_gives_way(plain):
+    Registry(plain.workspace, "gone").promote("absent", "best", ["fit"])
+    found = judge(plain, "after", name="gone")
+    assert found["model_decision"] == "promote"
+    assert "cannot be scored" in found["reasons"][-1]
+
+
+def test_a_model_below_the_champion_is_not_taken():
+    found = model_decision([], model="new", champion="old", total=0.7, champion_total=0.8)
+    assert found.model == "keep"
+    assert "0.800, this model's 0.700" in found.reason
+
+
+def test_drift_that_could_not_be_told_is_not_called_none():
+    gates = [not_evaluated("drift.latent", "There are 2 batches.")]
+    same = {"model": "old", "champion": "old", "total": None, "champion_total": None}
+    assert "could not be told" in model_decision(gates, **same).reason
+    passed = [*gates, replace(gates[0], name="drift.qc", outcome="pass")]
+    assert "look like those" in model_decision(passed, **same).reason
 
 
 def test_a_few_observations_without_labels_are_judged_as_far_as_they_allow(few):

@@ -176,6 +176,11 @@ class BatchTree:
             codes[:, i] = [number.get(path[: i + 1], -1) for path in paths]
         return codes
 
+    @cached_property
+    def leaf_nodes(self) -> np.ndarray[Any, np.dtype[np.int64]]:
+        """(leaves, levels): the numbers of the nodes on the path to each leaf."""
+        return self.node_codes(pd.DataFrame(self.leaves, columns=list(self.levels)))
+
     def as_unseen(
         self, node_SL: np.ndarray[Any, np.dtype[np.int64]], levels: int = 1
     ) -> np.ndarray[Any, np.dtype[np.int64]]:
@@ -205,6 +210,17 @@ class BatchTree:
         """(observations,): the leaf's number, -1 where the tree lacks it."""
         number = {leaf: k for k, leaf in enumerate(self.leaves)}
         return np.array([number.get(path, -1) for path in self.paths(obs)], dtype=np.int64)
+
+    def told(self, leaves: Iterable[Path], donor: str | None) -> list[str]:
+        """Names of leaves for logs, messages and reports, which hold no donor.
+
+        A level that tells donors apart is left out; what then shares a name is numbered.
+        """
+        shown = [i for i, level in enumerate(self.levels) if level != donor]
+        names = [">".join(leaf[i] for i in shown) for leaf in leaves]
+        if len(shown) == len(self.levels):
+            return names
+        return [f"{name} {k}".strip() for k, name in enumerate(names, start=1)]
 
     def leaf_name(self, leaf: Path) -> str:
         """The last value where that is unique in the tree, else the whole path; of none 'root'."""

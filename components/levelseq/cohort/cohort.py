@@ -47,7 +47,7 @@ def read_manifest(store: Store, name: str, schema: str) -> dict[str, Any]:
     return manifest
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class _Sharded:
     address: str
     manifest: dict[str, Any]
@@ -55,6 +55,9 @@ class _Sharded:
 
     NAME: ClassVar[str]
     SCHEMA: ClassVar[str]
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.address!r}, observations={self.starts()[-1]})"
 
     def shards(self) -> Iterator[ad.AnnData]:
         """Each shard as AnnData, one in memory at a time."""
@@ -73,7 +76,7 @@ class _Sharded:
         return self.reader.var()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Cohort(_Sharded):
     """Counts of one fingerprint: `cohort.json` and its shards."""
 
@@ -96,7 +99,7 @@ class Cohort(_Sharded):
         return column
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Normalized(_Sharded):
     """Comparable values of one cohort: `normalized.json` and its shards."""
 

@@ -86,6 +86,13 @@ def about_observations(
         BadDeposit: a column is nowhere, or has the name of one that ingest computes.
     """
     refuse_absent_columns(params, study, list(known.columns), where)
+    for name in _wanted(params):
+        if name in study and name in known and (known[name] != study[name]).any():
+            progress.notice(
+                "ingest",
+                f"column {name!r} of the sheet goes before that of the observations, which differs",
+                deposit=where,
+            )
     values: dict[str, object] = {name: study.get(name, known.get(name)) for name in _wanted(params)}
     return pd.DataFrame(values | study, index=known.index, dtype=object).astype(str)
 

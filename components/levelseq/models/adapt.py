@@ -239,8 +239,9 @@ def _prior_counts(model: VaeModel, leaf: int) -> float:
     model.network.eval()
     tables, own = model.network.gene_nodes.levels, _nodes(model, leaf)
     new = max(1, sum(1 for node, table in zip(own, tables) if not table[node].any()))
-    nodes = model.tree.node_codes(pd.DataFrame(model.tree.leaves, columns=list(model.tree.levels)))
-    others = [path for path in nodes if path[-1] != own[-1] and tables[-1][path[-1]].any()]
+    others = [
+        path for path in model.tree.leaf_nodes if path[-1] != own[-1] and tables[-1][path[-1]].any()
+    ]
     trained = np.array(others[:MOST_LEAVES])
     latent = torch.as_tensor(model.anchors.latent[:MOST_CELLS]).to(tables[0].device)
     squares = []
@@ -258,8 +259,7 @@ def _prior_counts(model: VaeModel, leaf: int) -> float:
 
 def _nodes(model: VaeModel, leaf: int) -> Any:
     """(L,): the nodes on the path to a leaf."""
-    path = pd.DataFrame([model.tree.leaves[leaf]], columns=list(model.tree.levels))
-    return model.tree.node_codes(path)[0]
+    return model.tree.leaf_nodes[leaf]
 
 
 def _parent_nodes(model: VaeModel, leaf: int) -> Any:

@@ -32,7 +32,7 @@ __all__ = ["ClassicalModel"]
 Path = tuple[str, ...]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class ClassicalModel:
     """What a classical fit froze.
 
@@ -58,6 +58,9 @@ class ClassicalModel:
     loadings_GZ: Any
     anchors: Anchors
     labels: LabelTransfer | None = None
+
+    def __repr__(self) -> str:
+        return f"{self.KIND}(genes={len(self.space.variable)}, leaves={len(self.tree.leaves)})"
 
     def levelled(
         self,

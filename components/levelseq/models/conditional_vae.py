@@ -37,7 +37,7 @@ __all__ = ["VaeModel"]
 Path = tuple[str, ...]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class VaeModel:
     """A trained network with all that belongs to it.
 
@@ -67,6 +67,9 @@ class VaeModel:
     def minibatches(self, counts: GeneCounts, obs: pd.DataFrame) -> CohortMinibatches:
         """The tensors of a cohort for this model; unseen nodes fall back to their parents."""
         return CohortMinibatches(counts, self.tree.node_codes(obs), self.mean_scaled_G)
+
+    def __repr__(self) -> str:
+        return f"{self.KIND}(genes={len(self.space.variable)}, leaves={len(self.tree.leaves)})"
 
     @property
     def n_nodes(self) -> NodeCounts:

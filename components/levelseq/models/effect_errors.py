@@ -45,8 +45,7 @@ class EffectErrors:
 
     def __init__(self, model: VaeModel, evidence: Evidence, target_L: Ints) -> None:
         self._model, self._evidence, self._target = model, evidence, target_L
-        leaves = pd.DataFrame(model.tree.leaves, columns=list(model.tree.levels))
-        self._node_FL = model.tree.node_codes(leaves)
+        self._node_FL = model.tree.leaf_nodes
         self._found: dict[bytes, Any] = {}
 
     def lacked(self, obs: pd.DataFrame) -> NDArray[np.bool_]:

@@ -130,6 +130,7 @@ def fine_tune(
         augmentation = augmented(terms, counts, nodes, seed)
         minibatches = CohortMinibatches(counts, nodes, None, augmentation, fused=network.fused)
         progress = train_network(network, minibatches, plan)
+        network.centre(adapted.tree.leaf_nodes)
         place = fit_place(network, minibatches, adapted.tree, nodes, every, seed, condition)
     tuned = replace(adapted, network=network, place=place, labels=None)
     metrics = {

@@ -94,11 +94,14 @@ def map_cohort(
         **({"missing_gene_ids": missing} if missing else {}),
         "shards": shards,
     }
-    _finish(store, written, int(opened.manifest["n_obs"]))
+    # Who the reference's donor is is in the manifest, not in a log.
+    donor = opened.role("donor") in tree.levels and reference
+    told = "a donor's" if donor else str(written["reference_batch"])
+    _finish(store, written, int(opened.manifest["n_obs"]), told)
     return folder
 
 
-def _finish(store: Store, written: dict[str, Any], n_obs: int) -> None:
+def _finish(store: Store, written: dict[str, Any], n_obs: int, reference: str) -> None:
     """Put the manifest, after which the values are there."""
     same = {
         "schema": Normalized.SCHEMA,
@@ -107,7 +110,6 @@ def _finish(store: Store, written: dict[str, Any], n_obs: int) -> None:
         "unit": "log1p CPM",
     }
     store.put_if_absent(Normalized.NAME, manifest_json(same | written))
-    reference = written["reference_batch"]
     stage("normalize", "mapped through the model", observations=n_obs, reference_batch=reference)
 
 
@@ -155,20 +157,23 @@ def largest_leaf(obs: pd.DataFrame, tree: BatchTree) -> str:
 
 def _name_new_leaves(cohort: Cohort, tree: BatchTree) -> None:
     obs = cohort.obs()
-    taken_for: dict[str, list[str]] = {}
-    for leaf in tree.with_leaves_of(obs).leaves[len(tree.leaves) :]:
+    donor, grown = cohort.role("donor"), tree.with_leaves_of(obs)
+    size_F = np.bincount(grown.leaf_codes(obs), minlength=len(grown.leaves))[len(tree.leaves) :]
+    new = grown.leaves[len(tree.leaves) :]
+    taken_for: dict[str, list[tuple[str, int]]] = {}
+    for leaf, name, size in zip(new, tree.told(new, donor), size_F.tolist()):
         known = tree.stand_in(leaf)
         earlier = known != leaf[: len(known)]
-        names = taken_for.setdefault(
-            "the latest earlier one" if earlier else "their parent's mean", []
-        )
-        names.append(">".join(leaf) + (f" (as {'>'.join(known)})" if earlier else ""))
-    unseen = int((tree.leaf_codes(obs) < 0).sum())
-    for what, names in taken_for.items():
+        named = earlier and donor not in tree.levels
+        what = "the latest earlier one" if earlier else "their parent's mean"
+        taken = name + (f" (as {'>'.join(known)})" if named else "")
+        taken_for.setdefault(what, []).append((taken, size))
+    for what, batches in taken_for.items():
         notice(
             "normalize",
-            f"batches that the model has not seen are taken for {what}: {', '.join(names[:5])}",
-            observations=unseen,
+            f"batches that the model has not seen are taken for {what}: "
+            f"{', '.join(name for name, _ in batches[:5])}",
+            observations=sum(size for _, size in batches),
         )
 
 

@@ -149,6 +149,13 @@ class ConditionalVAE(nn.Module):
         h = h + (effect_PH if place_B is None else effect_PH[torch.from_numpy(place_B)])
         return functional.relu(norm(h))
 
+    def centre(self, node_FL: Any) -> None:
+        """Make the root the mean of the leaves; here their priors have done so.
+
+        Args:
+            node_FL: the nodes of all leaves.
+        """
+
     def losses(self, batch: Minibatch, *, sampled: bool) -> tuple[Tensor, Tensor]:
         """Reconstruction loss and KL divergence of each cell, (B,) each, in nats.
 

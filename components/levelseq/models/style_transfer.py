@@ -24,7 +24,7 @@ the content.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -36,6 +36,7 @@ from levelseq.models.latent_draw import LOG_VARIANCE
 from levelseq.models.networks import ConditionalVAE, Minibatch
 from levelseq.models.node_effects import NodeEffects
 from levelseq.models.partners import mutual_partners
+from levelseq.models.tree_paths import paths
 from levelseq.models.vae_settings import DEFAULTS, VaeSettings
 
 __all__ = ["StyleModel", "StyleTransfer"]
@@ -88,6 +89,32 @@ class StyleTransfer(ConditionalVAE):
         logits_BG = self.decoder_out(h) + self.gene_nodes(path_BN)
         return functional.log_softmax(logits_BG, dim=1), None
 
+    @torch.no_grad()
+    def centre(self, node_FL: Any) -> None:
+        """Make the root's style the mean of the leaves', which keep theirs.
+
+        An adversary only ever sees leaves: without this the root's lies
+        where the generator was not trained. Of an ordered level, which has no mean, nothing moves.
+        """
+        if any(walk is not None for walk in self.n_nodes.walks):
+            return
+        path_FN = paths(torch.as_tensor(node_FL), self.n_nodes).to(self.log_theta_G.device)
+        for scales, shifts, norm in (
+            (self.scale_nodes_in, self.decoder_nodes_in, self.decoder_norm_in),
+            (self.scale_nodes, self.decoder_nodes, self.decoder_norm),
+        ):
+            scale_FH = scales(path_FN)
+            own_FH = norm.bias * scale_FH.exp() + shifts(path_FN)
+            mean_H = scale_FH.mean(dim=0)
+            scale_FH = scale_FH - mean_H
+            norm.weight.mul_(mean_H.exp())
+            norm.bias.copy_(own_FH.mean(dim=0) / scale_FH.exp().mean(dim=0))
+            _spread(scales, scale_FH, node_FL)
+            _spread(shifts, own_FH - norm.bias * scale_FH.exp(), node_FL)
+        effect_FG = self.gene_nodes(path_FN)
+        self.decoder_out.bias.add_(effect_FG.mean(dim=0))
+        _spread(self.gene_nodes, effect_FG - effect_FG.mean(dim=0), node_FL)
+
     def mean_losses(self, batch: Minibatch, *, sampled: bool) -> tuple[Tensor, Tensor]:
         """Loss of identity, and in training of transfer and cycle; and the divergence."""
         loss, divergence = super().mean_losses(batch, sampled=sampled)
@@ -115,6 +142,19 @@ class StyleTransfer(ConditionalVAE):
         wished = self.critic.generator_loss(made, other_BL, weight_B)
         told = self.critic.loss(real, made, other_BL, weight_B, PENALTY)
         return CYCLE * cycle + ADVERSARY * (wished + told)
+
+
+def _spread(effects: NodeEffects, total_FW: Tensor, node_FL: Any) -> None:
+    """Share out what leaves have in all: a node has what n of them have in common, by n / (n + 1).
+
+    So it is where a level's nodes differ as much as those below them; what is left is the leaf's.
+    """
+    for table, node_F in zip(effects.levels, torch.as_tensor(node_FL).to(total_FW.device).T):
+        sums_NW = torch.zeros_like(table).index_add_(0, node_F, total_FW)
+        leaves_N = torch.bincount(node_F, minlength=len(table))
+        beside = 0 if table is effects.levels[-1] else 1
+        table.copy_(sums_NW / (leaves_N + beside).clamp(min=1)[:, None])
+        total_FW = total_FW - table[node_F]
 
 
 class StyleModel(VaeModel):

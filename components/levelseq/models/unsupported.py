@@ -49,7 +49,8 @@ def refuse_unsupported(model: Model, cohort: Cohort, most: float) -> None:
 def unsupported_shares(model: Model, cohort: Cohort) -> dict[str, float]:
     """Each batch's share of cells with a score below 0.05, by at most 1,000 cells of it.
 
-    A batch of fewer than 20 cells has no share: a few cells of one rare kind may all score low.
+    Batches go by their names without donors. A batch of fewer than 20 cells has no share: a few
+    cells of one rare kind may all score low.
     """
     obs = cohort.obs()
     tree = model.tree.with_leaves_of(obs)
@@ -63,7 +64,5 @@ def unsupported_shares(model: Model, cohort: Cohort) -> dict[str, float]:
     if len(rows) == 0:
         return {}
     low = model.anchors.support(model.embedding(cohort, obs, rows)) < LOW_SCORE
-    return {
-        ">".join(tree.leaves[leaf]): float(low[codes[rows] == leaf].mean())
-        for leaf in np.unique(codes[rows])
-    }
+    names = tree.told(tree.leaves, cohort.role("donor"))
+    return {names[leaf]: float(low[codes[rows] == leaf].mean()) for leaf in np.unique(codes[rows])}

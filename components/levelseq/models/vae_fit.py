@@ -34,6 +34,10 @@ from levelseq.models.vae_settings import VaeSettings
 __all__ = ["anchored", "augmented", "conditions_of", "fit_place", "fit_vae", "with_evidence"]
 
 
+CELLS_OF_LEAF = 500
+"""That its offsets in latent space are estimated from, where it has as many."""
+
+
 def fit_vae(
     cohort: Cohort,
     space: GeneSpace,
@@ -75,10 +79,12 @@ def fit_vae(
         network.label_head = None
         if not processes.first:
             return None
+        network.centre(tree.leaf_nodes)
         mean_scaled = _mean_scaled(minibatches, len(nodes), network.n_genes)
         chosen = Anchors.choose(len(nodes), plan.seed)
         told = conditions_of([(cohort, chosen)]), None if label_S is None else label_S[chosen]
         place = fit_place(network, minibatches, tree, nodes, chosen, plan.seed, *told)
+        place = _with_small_leaves(place, network, minibatches, tree, nodes, chosen, plan.seed)
         model = kind(network, space, tree, Anchors.none(), mean_scaled, place)
         leaf = tree.leaf_codes(obs)[chosen]
         model = anchored(model, minibatches, chosen, leaf, plan.seed)
@@ -132,6 +138,27 @@ def fit_place(
     latent = latent_states(network, minibatches, cells)
     counted = NodeCounts.of_tree(tree)
     return Embedding.fit(network, latent, node_SL[cells], counted, seed, condition_C, label_C)
+
+
+def _with_small_leaves(
+    place: Embedding,
+    network: ConditionalVAE,
+    minibatches: CohortMinibatches,
+    tree: BatchTree,
+    node_SL: Any,
+    chosen: Any,
+    seed: int,
+) -> Embedding:
+    """With offsets of the leaves that a sample shows too little of, estimated from more cells."""
+    leaf_S, order = node_SL[:, -1], np.random.default_rng([seed, 9]).permutation(len(node_SL))
+    shown_F, size_F = (
+        np.bincount(leaf, minlength=len(tree.leaves)) for leaf in (leaf_S[chosen], leaf_S)
+    )
+    for leaf in np.flatnonzero(shown_F < np.minimum(size_F, CELLS_OF_LEAF)):
+        cells = np.sort(order[leaf_S[order] == leaf][:CELLS_OF_LEAF])
+        latent = latent_states(network, minibatches, cells)
+        place = place.with_leaf_of(latent, node_SL[cells[0]], NodeCounts.of_tree(tree))
+    return place
 
 
 def conditions_of(parts: Sequence[tuple[Cohort, Any]]) -> Any | None:

@@ -11,7 +11,7 @@ What one run's gates decide, of a model that maps the cohort:
     some        another one     otherwise                               not taken (keep)
 
 The data are refused when a gate of the families `REFUSING` fails (`levelseq.validate.gates`). A
-total is compared with the champion's where both are of one kind and by one scib-metrics.
+total is compared with the champion's on the same observations.
 
 A champion is recalibrated by challengers, the cheapest first; the first that holds is promoted:
 
@@ -76,7 +76,7 @@ def model_decision(
         model: key of the model that was judged.
         champion: key of the champion, if there is one.
         total: the model's total score.
-        champion_total: the champion's as recorded, of the same kind as `total`; None if unknown.
+        champion_total: the champion's on the same observations; None if it cannot place them.
     """
     released = data_decision(gates) == "release"
     if champion is None:
@@ -93,7 +93,7 @@ def model_decision(
     if not released:
         return Decision("keep", "The champion stays, since this model's data are refused.")
     if total is None or champion_total is None:
-        reason = "The model passes; no total of the champion can be compared with its own."
+        reason = "The model passes; the champion cannot be scored on these observations."
         return Decision("promote", reason)
     if total >= champion_total:
         reason = f"Its total score, {total:.3f}, is not below the champion's {champion_total:.3f}."

@@ -94,19 +94,11 @@ def measured(
 
 
 def told_batches(tree: BatchTree, cohort: Cohort) -> tuple[str, ...]:
-    """Names of a cohort's leaves in the order of the tree.
-
-    A level that tells donors apart is left out; the batches that then share a name are numbered.
-    """
+    """Names of a cohort's leaves in the order of the tree."""
     obs = cohort.obs()
     whole = tree.with_leaves_of(obs)
-    donor = cohort.role("donor")
-    shown = [i for i, level in enumerate(whole.levels) if level != donor]
     leaves = [whole.leaves[leaf] for leaf in np.unique(whole.leaf_codes(obs))]
-    names = [">".join(leaf[i] for i in shown) for leaf in leaves]
-    if len(shown) == len(whole.levels):
-        return tuple(names)
-    return tuple(f"{name} {k}".strip() for k, name in enumerate(names, start=1))
+    return tuple(whole.told(leaves, cohort.role("donor")))
 
 
 def _anchors(model: Model, reference: DriftReference | None) -> Reference:

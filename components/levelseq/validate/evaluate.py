@@ -6,10 +6,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from levelseq.cohort import Cohort, Normalized
-from levelseq.models.saving import read_model_json
+from levelseq.errors import BadInput
+from levelseq.models.saving import load_model, read_model_json
 from levelseq.progress import stage
 from levelseq.recalibrate.decision import Decision, data_decision, model_decision
 from levelseq.registry import Baselines, Kind, Registry, alike, series
+from levelseq.store import join
 from levelseq.validate import conservation, mixing
 from levelseq.validate.adversarial import hardened
 from levelseq.validate.board import inform, read_protected
@@ -33,7 +35,7 @@ from levelseq.validate.score_controls import ScoreControls, control_scores
 from levelseq.validate.signature import Comparison, compare
 from levelseq.validate.signature_gates import NAMES as SIGNATURE
 from levelseq.validate.signature_gates import SignatureLimits, signature_gates
-from levelseq.validate.totals import comparable, recorded, scores_of
+from levelseq.validate.totals import scores_of, totals_of
 
 __all__ = ["Evaluation", "evaluate"]
 
@@ -113,14 +115,15 @@ def evaluate(
     manifest = read_model_json(model)
     key = str(manifest["key"])
     evidence = gather(cohort, normalized, params.max_cells, params.seed)
-    peers = measure(evidence, params.seed)
+    champion = Registry(workspace, name).champion()
+    reigning = champion["model"] if champion else None
+    other = None if reigning in (None, key) else join(workspace, "models", str(reigning))
+    peers = measure(evidence, params.seed, _placed(other, cohort, evidence) if other else None)
     stage("validate", "embeddings measured", observations=len(evidence.batch_C))
     compared = compare(evidence.sums, params.seed) if evidence.sums is not None else []
     board = inform(params, cohort, evidence, compared, protected)
     stage("validate", "governance looked at", gates=len(board.gates))
     drift = judge_drift(cohort, normalized, model, workspace, name)
-    champion = Registry(workspace, name).champion()
-    reigning = champion["model"] if champion else None
     gates = [
         *reference_gates(cohort, normalized),
         *_signature(cohort, evidence, compared, params),
@@ -140,7 +143,7 @@ def evaluate(
     correction = _correction(evidence, peers)
     stage("validate", "gates and controls done", gates=len(gates), controls=len(controls))
     scores = scores_of(peers)
-    decision = _decided(gates, key, scores, workspace, champion)
+    decision = _decided(gates, key, scores, reigning)
     return Evaluation(
         params=params,
         cohort=cohort.fingerprint,
@@ -175,17 +178,20 @@ def _decided(
     gates: list[Gate],
     key: str,
     scores: dict[str, float | str],
-    workspace: str,
-    champion: dict[str, Any] | None,
+    reigning: str | None,
 ) -> Decision:
-    total, champion_total = comparable(scores, recorded(workspace, champion))
+    total, champion_total = totals_of(scores)
     return model_decision(
-        gates,
-        model=key,
-        champion=champion["model"] if champion else None,
-        total=total,
-        champion_total=champion_total,
+        gates, model=key, champion=reigning, total=total, champion_total=champion_total
     )
+
+
+def _placed(model: str, cohort: Cohort, evidence: Evidence) -> Any | None:
+    """Where the champion places the same observations; None where it cannot."""
+    try:
+        return load_model(model).embedding(cohort, cohort.obs(), evidence.rows)
+    except BadInput:
+        return None
 
 
 def _signature(

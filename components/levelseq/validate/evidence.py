@@ -34,6 +34,7 @@ class Evidence:
     """What the gates are computed from.
 
     Attributes:
+        rows: numbers of the observations.
         counts_CG: CSR counts.
         library_C: counts over all genes.
         level_CD: the levelled embedding.
@@ -46,6 +47,7 @@ class Evidence:
         sample: some of the subsample, before and after levelling.
     """
 
+    rows: NDArray[np.int64]
     counts_CG: sp.csr_matrix
     library_C: NDArray[np.float64]
     level_CD: NDArray[np.float32]
@@ -81,6 +83,7 @@ def gather(cohort: Cohort, normalized: Normalized, max_cells: int, seed: int) ->
     values = _levelled(normalized, genes, library, rows[some], sums)
     sample = _sample(cohort, obs, rows[some], counts[some], library, values, level)
     return Evidence(
+        rows,
         counts,
         library[rows],
         level[rows],

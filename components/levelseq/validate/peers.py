@@ -18,7 +18,7 @@ from levelseq.validate.evidence import Evidence
 from levelseq.validate.neighbours import nearest
 from levelseq.validate.unintegrated import combat_components, components, halves, log_cp10k
 
-__all__ = ["OWN", "SCIB_OBSERVATIONS", "Measured", "Peers", "Yardstick", "measure"]
+__all__ = ["CHAMPION", "OWN", "SCIB_OBSERVATIONS", "Measured", "Peers", "Yardstick", "measure"]
 
 F32 = NDArray[np.float32]
 Text = NDArray[Any]
@@ -26,6 +26,7 @@ Text = NDArray[Any]
 OWN = "levelseq"
 UNINTEGRATED = "unintegrated"
 COMBAT = "combat"
+CHAMPION = "champion"
 SCIB_OBSERVATIONS = 100
 
 
@@ -64,7 +65,8 @@ class Peers:
     """All methods' measures and what they are held against.
 
     Attributes:
-        by_method: `levelseq` first, then `unintegrated` and, where it can be fitted, `combat`.
+        by_method: `levelseq` first, then `unintegrated` and, where it can be fitted, `combat`; and
+            where another model reigns, `champion`.
         no_combat: why ComBat is not there.
         labelled: (C,) observations that have a label, or None without labels to score with.
         allowed: iLISI of the levelled embedding with batches dealt out anew (within labels).
@@ -121,8 +123,14 @@ class Yardstick:
         )
 
 
-def measure(evidence: Evidence, seed: int) -> Peers:
-    """Measure the levelled embedding and its peers on the same observations."""
+def measure(evidence: Evidence, seed: int, champion: F32 | None = None) -> Peers:
+    """Measure the levelled embedding and its peers on the same observations.
+
+    Args:
+        evidence: the observations.
+        seed: of what is drawn.
+        champion: (C, D) where another model, which reigns, places them.
+    """
     yardstick = Yardstick(evidence, seed)
     before, labelled = yardstick.before, yardstick.labelled
     embeddings = {OWN: evidence.level_CD, UNINTEGRATED: before}
@@ -131,6 +139,8 @@ def measure(evidence: Evidence, seed: int) -> Peers:
         embeddings[COMBAT] = combat_components(yardstick.log_CG, evidence.batch_C)
     except BadInput as error:
         no_combat = f"ComBat cannot be fitted here: {error.message}."
+    if champion is not None:
+        embeddings[CHAMPION] = champion
     by_method = {name: yardstick.measured(embedding) for name, embedding in embeddings.items()}
     dealt = mixing.permuted(evidence.batch_C, _known_labels(evidence, labelled), seed)
     allowed, allowed_before = (_ilisi(x, [dealt])[0] for x in (evidence.level_CD, before))

@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from levelseq.errors import BadAddress
-from levelseq.registry import run_folder
-from levelseq.store import join, read_json
 from levelseq.validate import scib
-from levelseq.validate.peers import Peers
+from levelseq.validate.peers import CHAMPION, Peers
 
-__all__ = ["comparable", "recorded", "scores_of"]
+__all__ = ["scores_of", "totals_of"]
 
 
 def scores_of(peers: Peers) -> dict[str, float | str]:
@@ -31,24 +26,10 @@ def scores_of(peers: Peers) -> dict[str, float | str]:
     return scores
 
 
-def recorded(workspace: str, champion: dict[str, Any] | None) -> dict[str, Any]:
-    """The scores in the verdict of the run that made the champion."""
-    if champion is None:
-        return {}
-    try:
-        verdict = read_json(join(run_folder(workspace, champion["run"]), "verdict.json"))
-    except BadAddress:
-        return {}
-    return dict(verdict["scores"])
-
-
-def comparable(
-    own: dict[str, float | str], champion: dict[str, Any]
-) -> tuple[float | None, float | None]:
-    """Two totals of the same kind by the same version of scib-metrics, or None twice."""
-    if own.get("scib_metrics") == champion.get("scib_metrics"):
-        for kind in ("scib_total", "label_free_total"):
-            mine, other = own.get(kind), champion.get(kind)
-            if isinstance(mine, float) and isinstance(other, int | float):
-                return mine, float(other)
+def totals_of(scores: dict[str, float | str]) -> tuple[float | None, float | None]:
+    """The model's total and the champion's on the same observations, or None twice."""
+    for kind in ("scib_total", "label_free_total"):
+        own, champion = scores.get(kind), scores.get(f"{CHAMPION}_{kind}")
+        if isinstance(own, float) and isinstance(champion, float):
+            return own, champion
     return None, None

@@ -45,17 +45,25 @@ def unseen_history(
     """
     quality_SQ = quality_of(obs)
     quality_AQ = quality_SQ[Anchors.choose(len(obs), seed)]
-    unseen = model.embedding(cohort, obs, unseen=True)
-    history = _of_cells(model, obs, unseen, quality_SQ, quality_AQ)
+    history, scale_G = _as_if_unseen(model, cohort, obs, quality_SQ, quality_AQ)
     seen = model.embedding(cohort, obs)
-    scale_G = np.zeros(0)
     if isinstance(model, VaeModel):
         history = _as_untrained(history, model, seen[split(len(obs), seed)[1]], quality_AQ)
-        of_genes, scale_G = _of_genes(model, cohort, obs, unseen)
-        history |= of_genes
     unknown = DriftReference(quality_AQ, np.zeros((0, len(QUALITY))), scale_G)
     finite = {measure: _finite(values) for measure, values in history.items()}
     return finite, unknown.knowing(model, obs, seen)
+
+
+def _as_if_unseen(
+    model: Model, cohort: Cohort, obs: pd.DataFrame, quality_SQ: Any, quality_AQ: Any
+) -> tuple[_History, Any]:
+    """Of cells and of genes, and the genes' scale (G,); none where no genes are expected."""
+    unseen = model.embedding(cohort, obs, unseen=True)
+    history = _of_cells(model, obs, unseen, quality_SQ, quality_AQ)
+    if not isinstance(model, VaeModel):
+        return history, np.zeros(0)
+    of_genes, scale_G = _of_genes(model, cohort, obs, unseen)
+    return history | of_genes, scale_G
 
 
 def _of_cells(

@@ -5,7 +5,7 @@ Shapes: B cells of a minibatch, G genes.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -52,15 +52,15 @@ class Names:
 
     Args:
         genes: (G,) ids.
-        batches: each observation's path in the batch tree.
+        batch_of: an observation's path in the batch tree.
     """
 
     genes: Sequence[str]
-    batches: Sequence[tuple[str, ...]]
+    batch_of: Callable[[int], Sequence[str]]
 
     def of(self, gene: int, observation: int) -> str:
         """The gene and the batch of an observation."""
-        batch = ">".join(self.batches[observation])
+        batch = ">".join(self.batch_of(observation))
         return f"gene {self.genes[gene]} in " + (f"batch {batch}" if batch else "a donor's batch")
 
     def explained(self, error: NotFinite, network: ConditionalVAE, batch: Minibatch) -> BadInput:

@@ -240,8 +240,12 @@ def _trained(
 def _names(cohort: Cohort, space: GeneSpace, tree: BatchTree) -> Names:
     """What an error may say: a level of the tree that tells donors apart is left out."""
     shown = [i for i, level in enumerate(tree.levels) if level != cohort.role("donor")]
-    paths = tree.paths(cohort.obs())
-    return Names(space.variable, [tuple(path[i] for i in shown) for path in paths])
+
+    def batch_of(observation: int) -> list[str]:
+        path = tree.paths(cohort.obs().iloc[[observation]])[0]
+        return [path[i] for i in shown]
+
+    return Names(space.variable, batch_of)
 
 
 def _mean_scaled(minibatches: CohortMinibatches, n_cells: int, n_genes: int) -> Any:

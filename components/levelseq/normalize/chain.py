@@ -15,7 +15,6 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from levelseq.cohort import BatchTree
 from levelseq.errors import BadOption
 from levelseq.normalize import levelling, size_factors
 from levelseq.normalize.chunks import Matrix
@@ -181,7 +180,7 @@ def _with_batches(
     if level is None or design is None or fit.tree is None or level.state is fit.levelling:
         return fit
     new = sorted(set(design[0].paths) - set(fit.tree.leaves))
-    tree = BatchTree(fit.tree.levels, (*fit.tree.leaves, *new))
+    tree = dataclasses.replace(fit.tree, leaves=(*fit.tree.leaves, *new))
     return dataclasses.replace(fit, levelling=level.state, tree=tree)
 
 

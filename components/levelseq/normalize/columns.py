@@ -79,7 +79,7 @@ class Batches:
         if set(levels) >= set(tree.levels) or len(levels) != len(tree.levels):
             levels = tree.levels
         apart = [level for _, level, _ in tree.constant if level in obs and level not in levels]
-        told = _told(obs, levels).join(obs[apart].astype(str))
+        told = _told(obs, levels).assign(**{name: obs[name].to_numpy() for name in apart})
         paths = replace(tree, levels=tuple(levels)).paths(told)
         known = {leaf: _frozen_name(tree, leaf, frozen) for leaf in tree.leaves}
         names = [known.get(path, ">".join(path)) for path in paths]

@@ -101,13 +101,20 @@ def test_a_missing_label_is_unknown_and_said(lab, ingest, capsys) -> None:
     assert "missing values named 'unknown'" in capsys.readouterr().err
 
 
-def test_the_sheet_goes_before_metadata_and_metadata_before_obs(lab, ingest) -> None:
+def test_the_sheet_goes_before_metadata_and_metadata_before_obs(lab, ingest, capsys) -> None:
     obs = pd.DataFrame({"x": "obs", "y": "obs", "z": "obs"}, index=lab.barcodes)
     lab.h5ad("d.h5ad", lab.draw(), obs=obs)
     lab.write("m.tsv", "cell\tx\ty\n" + "".join(f"{b}\tmeta\tmeta\n" for b in lab.barcodes))
     sheet = lab.sheet([{"address": "d.h5ad", "metadata": "m.tsv", "x": "sheet"}])
     cohort = ingest([sheet], label="x", tissue="y", assay="z")
     assert cohort.obs()[["x", "y", "z"]].iloc[0].tolist() == ["sheet", "meta", "obs"]
+    assert "column 'x' of the sheet goes before that of the observations" in capsys.readouterr().err
+
+
+def test_a_sheet_that_says_what_the_observations_say_is_no_news(lab, ingest, capsys) -> None:
+    lab.h5ad("d.h5ad", lab.draw(), obs=pd.DataFrame({"x": "same"}, index=lab.barcodes))
+    ingest([lab.sheet([{"address": "d.h5ad", "x": "same"}])], label="x")
+    assert "goes before" not in capsys.readouterr().err
 
 
 def test_a_gene_table_maps_symbols_and_adds_columns(lab, ingest) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,14 +11,16 @@ import pytest
 from levelseq.cohort import open_cohort
 from levelseq.cohort.loader import gene_counts
 from levelseq.models.anchors_moved import anchors_moved
+from levelseq.models.augmentation import Augmentation
 from levelseq.models.conditional_vae import VaeModel
 from levelseq.models.descent import Descent
 from levelseq.models.expectation import gene_totals
-from levelseq.models.fine_tune import _some_of_each, fine_tune_model
+from levelseq.models.fine_tune import _some_of_each, fine_tune, fine_tune_model
 from levelseq.models.minibatches import CohortMinibatches
 from levelseq.models.processes import ALONE
 from levelseq.models.saving import load_model, read_metrics, read_model_json
 from levelseq.models.training import held_out_loss
+from levelseq.models.vae_fit import augmented
 from levelseq.store import open_store
 from levelseq.validate.gene_means import spread
 
@@ -98,3 +101,24 @@ def test_every_new_leaf_has_a_cell_in_the_sample() -> None:
     found = _some_of_each(leaf, np.arange(60) + 100, 10)
     assert len(found) == len(np.unique(found)) == 10
     assert 150 in found
+
+
+def test_the_random_changes_of_the_training_are_those_of_the_fine_tune(
+    trained: Trained, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    def noted(terms: tuple[str, ...], *given: Any) -> Augmentation:
+        asked.append(terms)
+        return augmented(terms, *given)
+
+    monkeypatch.setattr("levelseq.models.fine_tune.augmented", noted)
+    monkeypatch.setattr("levelseq.models.fine_tune.EPOCHS", 1)
+    model, own, new = (
+        load_model(trained.model),
+        open_cohort(trained.cohort),
+        open_cohort(trained.later),
+    )
+    params = read_model_json(trained.model)["params"] | {"augment": "gene_drop,mixing"}
+    fine_tune(model, own, new, params)
+    assert asked == [("gene_drop", "mixing")]

@@ -15,8 +15,10 @@ from levelseq.errors import BadAddress, BadInput, BadOption
 from levelseq.ingest import plan
 from levelseq.ingest import step as ingest
 from levelseq.ingest.params import IngestParams
+from levelseq.models.card import model_card
 from levelseq.models.mapping import map_cohort
-from levelseq.models.saving import load_model, read_model_json
+from levelseq.models.saving import load_model, read_metrics, read_model_json
+from levelseq.models.vae_fit import conditions_of
 from levelseq.normalize.params import NormalizeParams
 from levelseq.store import open_store
 
@@ -236,3 +238,47 @@ def test_the_root_is_the_mean_of_all_batches(trained: Trained) -> None:
     distances = [np.abs(root - mean).mean() for mean in means]
     between = [np.abs(one - other).mean() for one in means for other in means if one is not other]
     assert 0 < max(distances) < np.mean(between)
+
+
+def test_addresses_may_be_paths(trained: Trained) -> None:
+    assert open_cohort(Path(trained.cohort)).fingerprint == open_cohort(trained.cohort).fingerprint
+    normalized = open_normalized(Path(trained.normalized))
+    assert repr(normalized).startswith(f"Normalized({trained.normalized!r}, observations=")
+    assert repr(load_model(Path(trained.model))).startswith("ConditionalVAE(genes=")
+
+
+def test_a_card_says_what_a_model_has_learned_from(trained: Trained) -> None:
+    model = load_model(trained.model)
+    manifest, metrics = read_model_json(trained.model), read_metrics(trained.model)
+    labels = {"names": 3, "anchors": 600, "reason": "labels without a confidence"}
+    told = [
+        model_card(manifest | more, metrics | {"labels": labels | seen}, model.tree)
+        for more, seen in (
+            ({}, {}),
+            ({"parent": "p"}, {"seen_in_training": True}),
+            ({"parent": "p", "trained_on": ["a", "b"]}, {}),
+        )
+    ]
+    assert f"Trained on cohort `{manifest['cohort']}`" in told[0]
+    assert "kept aside from training" in told[0]
+    assert f"Its parent, adapted to cohort `{manifest['cohort']}`" in told[1]
+    assert "which training has seen" in told[1]
+    assert "Trained on cohorts `a`, `b`" in told[2]
+
+
+def test_what_is_unknown_is_no_condition() -> None:
+    class Told:
+        def __init__(self, conditions: list[str]) -> None:
+            self.conditions = conditions
+
+        def obs(self) -> pd.DataFrame:
+            return pd.DataFrame({"arm": self.conditions})
+
+        def role(self, name: str) -> str:
+            return "arm"
+
+    told = Told(["stim", "ctrl", "nan", "ctrl", "", "unknown", "NA"])
+    stim, ctrl, *others = conditions_of([(told, np.arange(7))])
+    assert stim != ctrl
+    assert set(others) == {ctrl}
+    assert conditions_of([(Told(["", "NA"]), np.arange(2))]) is None

@@ -17,6 +17,7 @@ from levelseq.errors import BadOption
 __all__ = ["ROOT", "BatchTree", "parse_levels"]
 
 Path = tuple[str, ...]
+Text = np.ndarray[Any, np.dtype[np.object_]]
 
 ROOT = "root"
 """Stands for the mean of all batches where a batch is named."""
@@ -125,20 +126,23 @@ class BatchTree:
             )
         if not self.levels:
             return [()] * len(obs)
-        columns = [obs[level].astype(str).to_numpy(dtype=object) for level in self.levels]
-        last = len(columns) - 1
-        for above in dict.fromkeys(above for above, _, _ in self.constant):
-            own = [(n, v) for at, n, v in self.constant if at == above and n in obs.columns]
-            found = [obs[name].astype(str).to_numpy(dtype=object) for name, _ in own]
-            differs = np.any([f != value for f, (_, value) in zip(found, own)], axis=0)
-            if not np.any(differs):
-                continue
-            at = min(above, last)
-            after = above > last and self.levels[at] not in self.ordered
-            parts = [columns[at], *found] if after else [*found, columns[at]]
-            joined = [">".join(values) for values in zip(*parts)]
-            columns[at] = np.where(differs, joined, columns[at])
+        columns = [_text(obs, level) for level in self.levels]
+        for above in {above for above, _, _ in self.constant}:
+            self._tell_own_last(columns, obs, above)
         return list(zip(*(column.tolist() for column in columns)))
+
+    def _tell_own_last(self, columns: list[Text], obs: pd.DataFrame, above: int) -> None:
+        """Put other values of the constant levels at one place into the names of a column."""
+        constant = [(n, v) for at, n, v in self.constant if at == above and n in obs.columns]
+        found = [_text(obs, name) for name, _ in constant]
+        differs = np.any([own != value for own, (_, value) in zip(found, constant)], axis=0)
+        if not np.any(differs):
+            return
+        at = min(above, len(columns) - 1)
+        # Below the last level they come behind; the value of an ordered one stays the last.
+        behind = above > at and self.levels[at] not in self.ordered
+        parts = [columns[at], *found] if behind else [*found, columns[at]]
+        columns[at] = np.where(differs, [">".join(part) for part in zip(*parts)], columns[at])
 
     @cached_property
     def nodes(self) -> tuple[tuple[Path, ...], ...]:
@@ -276,34 +280,38 @@ class BatchTree:
         return found[0]
 
 
+def _text(obs: pd.DataFrame, level: str) -> Text:
+    return obs[level].astype(str).to_numpy(dtype=object)
+
+
 def _along(leaves: Iterable[Path], levels: Sequence[str], ordered: Sequence[str]) -> list[Path]:
     """Leaves sorted by position on ordered levels, by name on others."""
     leaves = sorted(leaves)
     places: list[dict[str, Any]] = [
-        positions([_apart(leaf[i])[1] for leaf in leaves], level) if level in ordered else {}
+        positions([_own_last(leaf[i])[1] for leaf in leaves], level) if level in ordered else {}
         for i, level in enumerate(levels)
     ]
     return sorted(
         leaves,
         key=lambda leaf: [
-            (_apart(value)[0], own[_apart(value)[1]]) if own else ("", value)
+            (_own_last(value)[0], own[_own_last(value)[1]]) if own else ("", value)
             for own, value in zip(places, leaf)
         ],
     )
 
 
-def _apart(value: str) -> tuple[str, str]:
+def _own_last(value: str) -> tuple[str, str]:
     """The levels above that differ from the tree's, if any, and a value of an ordered level."""
     others, _, own = value.rpartition(">")
     return others, own
 
 
 def _latest_earlier(nodes: Sequence[Path], level: str) -> tuple[int, ...]:
-    place = positions([_apart(node[-1])[1] for node in nodes], level)
+    place = positions([_own_last(node[-1])[1] for node in nodes], level)
     before: dict[Path, list[tuple[float, int]]] = {}
     follows = []
     for number, node in enumerate(nodes):
-        others, own = _apart(node[-1])
+        others, own = _own_last(node[-1])
         siblings, at = before.setdefault((*node[:-1], others), []), place[own]
         # Of equal dates the first; a node of the same date is no earlier one.
         k = bisect_left(siblings, (at, -1))

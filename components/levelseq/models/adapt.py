@@ -237,7 +237,7 @@ def _prior_counts(model: VaeModel, leaf: int) -> float:
         leaf: its number.
     """
     model.network.eval()
-    tables, own = model.network.gene_nodes.levels, _nodes(model, leaf)
+    tables, own = model.network.gene_nodes.levels, model.tree.leaf_nodes[leaf]
     new = max(1, sum(1 for node, table in zip(own, tables) if not table[node].any()))
     others = [
         path for path in model.tree.leaf_nodes if path[-1] != own[-1] and tables[-1][path[-1]].any()
@@ -257,11 +257,6 @@ def _prior_counts(model: VaeModel, leaf: int) -> float:
     return float(np.clip(1 / max(variance, 1e-6), *PRIOR_COUNTS))
 
 
-def _nodes(model: VaeModel, leaf: int) -> Any:
-    """(L,): the nodes on the path to a leaf."""
-    return model.tree.leaf_nodes[leaf]
-
-
 def _parent_nodes(model: VaeModel, leaf: int) -> Any:
     """(L,): the nodes that stand for a leaf before it has effects of its own."""
-    return model.tree.as_unseen(_nodes(model, leaf)[None])[0]
+    return model.tree.as_unseen(model.tree.leaf_nodes[leaf][None])[0]

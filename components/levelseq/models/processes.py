@@ -98,7 +98,7 @@ class Processes:
             kept: whether there are checkpoints.
         """
         self.wait()
-        onwards = "goes on from its last checkpoint" if kept else "begins anew: it is short"
+        onwards = "goes on from its last checkpoint" if kept else "begins anew"
         raise Retryable(
             f"training was told to stop at step {step}", do=f"started again, it {onwards}"
         )

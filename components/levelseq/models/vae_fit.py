@@ -86,9 +86,9 @@ def fit_vae(
         place = fit_place(network, minibatches, tree, nodes, chosen, plan.seed, *told)
         place = _with_small_leaves(place, network, minibatches, tree, nodes, chosen, plan.seed)
         model = kind(network, space, tree, Anchors.none(), mean_scaled, place)
-        leaf = tree.leaf_codes(obs)[chosen]
-        model = anchored(model, minibatches, chosen, leaf, plan.seed)
-        leaf_S = tree.leaf_codes(obs)
+        # A leaf's number is that of its node on the last level.
+        leaf_S = nodes[:, -1]
+        model = anchored(model, minibatches, chosen, leaf_S[chosen], plan.seed)
         model = with_evidence(model, minibatches, leaf_S, np.bincount(leaf_S), plan.seed)
     metrics = {
         "steps": progress.step,

@@ -176,3 +176,17 @@ def test_names_for_messages_hold_no_donor():
     tree = BatchTree(("site", "donor"), (("a", "PAT-17"), ("b", "PAT-18")))
     assert tree.told(tree.leaves, "donor") == ["a 1", "b 2"]
     assert tree.told(tree.leaves, None) == ["a>PAT-17", "b>PAT-18"]
+
+
+def test_each_observation_has_its_own_path_whatever_its_columns_hold():
+    obs = pd.DataFrame(
+        {"site": pd.Categorical(["b", "a", "b", None, "a"]), "run": [1, "1", "1", 2.5, None]}
+    )
+    tree = BatchTree.from_obs(obs, ["site", "run"])
+    paths = [("b", "1"), ("a", "1"), ("b", "1"), ("nan", "2.5"), ("a", "None")]
+    assert tree.paths(obs) == paths
+    assert tree.leaves == tuple(sorted(set(paths)))
+    assert [tree.leaves[code] for code in tree.leaf_codes(obs)] == paths
+    assert [tree.nodes[1][code] for code in tree.node_codes(obs)[:, 1]] == paths
+    assert tree.leaf_codes(obs[:0]).shape == (0,)
+    assert BatchTree((), ()).paths(obs) == [()] * 5

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import anndata as ad
 import numpy as np
 import pandas as pd
 import pytest
 import scipy.sparse as sp
 
+from levelseq.cohort.shards import ShardReader, write_shard
 from levelseq.ingest import assemble
 from levelseq.ingest.assemble import Block
+from levelseq.store import open_store
 
 
 def blocks(sizes, counts_each):
@@ -43,3 +46,21 @@ def test_an_observation_with_more_counts_than_a_shard_has_one_of_its_own(monkeyp
     monkeypatch.setattr(assemble, "SHARD_COUNTS", 10)
     shards = list(assemble._filled(blocks([3], 40)))
     assert [len(shard) for shard in shards] == [1, 1, 1]
+
+
+def test_observations_of_all_shards_have_the_categories_of_all(tmp_path):
+    parts = [
+        {"lab": ["b", "a"], "free": ["x", "y"], "n": [1, 2], "kept": [True, False]},
+        {"lab": pd.Categorical(["c", None]), "free": ["x", "z"], "n": [3, 4], "kept": [True, True]},
+    ]
+    store, entries = open_store(str(tmp_path)), []
+    for number, part in enumerate(parts):
+        obs = pd.DataFrame(part, index=[f"c{number}{i}" for i in range(2)])
+        shard = ad.AnnData(sp.csr_matrix(np.eye(2, dtype=np.uint8)), obs)
+        entries.append(write_shard(store, f"shards/{number}.zarr", shard))
+    whole = ShardReader(store, entries).obs()
+    assert list(whole.index) == ["c00", "c01", "c10", "c11"]
+    assert list(whole["lab"]) == ["b", "a", "c", "nan"]
+    assert list(whole["lab"].cat.categories) == ["a", "b", "c", "nan"]
+    assert list(whole["free"].cat.categories) == ["x", "y", "z"]
+    assert whole[["n", "kept"]].dtypes.astype(str).tolist() == ["int64", "bool"]

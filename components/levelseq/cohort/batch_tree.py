@@ -18,6 +18,7 @@ __all__ = ["ROOT", "BatchTree", "parse_levels"]
 
 Path = tuple[str, ...]
 Text = np.ndarray[Any, np.dtype[np.object_]]
+Codes = np.ndarray[Any, np.dtype[np.int64]]
 
 ROOT = "root"
 """Stands for the mean of all batches where a batch is named."""
@@ -57,7 +58,7 @@ class BatchTree:
     def from_obs(cls, obs: pd.DataFrame, levels: list[str] | tuple[str, ...]) -> BatchTree:
         """The tree of the observations' values; leaves sorted."""
         tree = cls(tuple(levels), ())
-        return replace(tree, leaves=tuple(sorted(set(tree.paths(obs)))))
+        return replace(tree, leaves=tuple(sorted(set(tree._distinct_paths(obs)[0]))))
 
     @classmethod
     def from_json(cls, content: dict[str, Any]) -> BatchTree:
@@ -96,7 +97,7 @@ class BatchTree:
 
     def with_leaves_of(self, obs: pd.DataFrame) -> BatchTree:
         """This tree, with the observations' new leaves behind the old ones."""
-        new = set(self.paths(obs)) - set(self.leaves)
+        new = set(self._distinct_paths(obs)[0]) - set(self.leaves)
         return replace(self, leaves=(*self.leaves, *_along(new, self.levels, self.ordered)))
 
     @property
@@ -116,6 +117,14 @@ class BatchTree:
         Raises:
             BadOption: there is no column of a level.
         """
+        paths, which = self._distinct_paths(obs)
+        return [paths[k] for k in which.tolist()]
+
+    def _distinct_paths(self, obs: pd.DataFrame) -> tuple[list[Path], Codes]:
+        """The paths that there are, and (observations,) which of them each one has.
+
+        Two may be equal, where a column holds 1 and '1'.
+        """
         missing = [level for level in self.levels if level not in obs.columns]
         if missing:
             raise BadOption(
@@ -125,11 +134,16 @@ class BatchTree:
                 do=f"columns are {', '.join(map(str, obs.columns[:20]))}",
             )
         if not self.levels:
-            return [()] * len(obs)
-        columns = [_text(obs, level) for level in self.levels]
+            return [()] * min(len(obs), 1), np.zeros(len(obs), dtype=np.int64)
+        told = [level for level in self.all_levels if level in obs.columns]
+        rows = obs[told].reset_index(drop=True)
+        batches = rows.groupby(told, observed=True, sort=False, dropna=False)
+        which = np.asarray(batches.ngroup(), dtype=np.int64)
+        distinct = rows.iloc[np.unique(which, return_index=True)[1]]
+        columns = [_text(distinct, level) for level in self.levels]
         for above in {above for above, _, _ in self.constant}:
-            self._tell_own_last(columns, obs, above)
-        return list(zip(*(column.tolist() for column in columns)))
+            self._tell_own_last(columns, distinct, above)
+        return list(zip(*(column.tolist() for column in columns))), which
 
     def _tell_own_last(self, columns: list[Text], obs: pd.DataFrame, above: int) -> None:
         """Put other values of the constant levels at one place into the names of a column."""
@@ -164,12 +178,12 @@ class BatchTree:
             for level, nodes in zip(self.levels, self.nodes)
         )
 
-    def node_codes(self, obs: pd.DataFrame) -> np.ndarray[Any, np.dtype[np.int64]]:
+    def node_codes(self, obs: pd.DataFrame) -> Codes:
         """(observations, levels): the node's number on its level, -1 where the tree lacks it.
 
         A node of an ordered level that the tree lacks has the number of the one that it follows.
         """
-        paths = self.paths(obs)
+        paths, which = self._distinct_paths(obs)
         grown = self.with_leaves_of(obs) if self.ordered else self
         codes = np.empty((len(paths), len(self.levels)), dtype=np.int64)
         for i, nodes in enumerate(grown.nodes):
@@ -178,16 +192,14 @@ class BatchTree:
                 before = grown.follows[i][k]
                 number[nodes[k]] = number[nodes[before]] if before >= 0 else -1
             codes[:, i] = [number.get(path[: i + 1], -1) for path in paths]
-        return codes
+        return codes[which]
 
     @cached_property
-    def leaf_nodes(self) -> np.ndarray[Any, np.dtype[np.int64]]:
+    def leaf_nodes(self) -> Codes:
         """(leaves, levels): the numbers of the nodes on the path to each leaf."""
         return self.node_codes(pd.DataFrame(self.leaves, columns=list(self.levels)))
 
-    def as_unseen(
-        self, node_SL: np.ndarray[Any, np.dtype[np.int64]], levels: int = 1
-    ) -> np.ndarray[Any, np.dtype[np.int64]]:
+    def as_unseen(self, node_SL: Codes, levels: int = 1) -> Codes:
         """(S, L): the codes that observations would have if the tree lacked their nodes.
 
         Args:
@@ -210,10 +222,11 @@ class BatchTree:
         known = [nodes[code] for nodes, code in zip(self.nodes, codes) if code >= 0]
         return known[-1] if known else ()
 
-    def leaf_codes(self, obs: pd.DataFrame) -> np.ndarray[Any, np.dtype[np.int64]]:
+    def leaf_codes(self, obs: pd.DataFrame) -> Codes:
         """(observations,): the leaf's number, -1 where the tree lacks it."""
         number = {leaf: k for k, leaf in enumerate(self.leaves)}
-        return np.array([number.get(path, -1) for path in self.paths(obs)], dtype=np.int64)
+        paths, which = self._distinct_paths(obs)
+        return np.array([number.get(path, -1) for path in paths], dtype=np.int64)[which]
 
     def told(self, leaves: Iterable[Path], donor: str | None) -> list[str]:
         """Names of leaves for logs, messages and reports, which hold no donor.
@@ -249,7 +262,7 @@ class BatchTree:
             )
         return ()
 
-    def codes_of(self, path: Path) -> np.ndarray[Any, np.dtype[np.int64]]:
+    def codes_of(self, path: Path) -> Codes:
         """(L,): the codes of the nodes on a leaf's path; of the root's, which has none, all -1."""
         if not path:
             return np.full(len(self.levels), -1, dtype=np.int64)

@@ -104,11 +104,12 @@ class ShardReader:
 
     def obs(self) -> pd.DataFrame:
         """The observations of all shards, text columns as categories."""
-        frames = [ad.io.read_elem(self._group(entry)["obs"]) for entry in self._entries]
-        frames = [frame.astype({c: str for c in _text_columns(frame)}) for frame in frames]
-        obs = pd.concat(frames, axis=0)
-        whole: pd.DataFrame = obs.astype({c: "category" for c in _text_columns(obs)})
-        return whole
+        frames = [_categorized(self.obs_of(number)) for number in range(len(self))]
+        for column in _text_columns(frames[0]):
+            known = sorted(set().union(*(frame[column].cat.categories for frame in frames)))
+            for frame in frames:
+                frame[column] = frame[column].cat.set_categories(known)
+        return pd.concat(frames)
 
     def var(self) -> pd.DataFrame:
         """The genes, as the first shard has them (all have the same)."""
@@ -122,6 +123,11 @@ class ShardReader:
 
     def _group(self, entry: dict[str, Any]) -> zarr.Group:
         return zarr.open_group(self._store.zarr(entry["path"]), mode="r")
+
+
+def _categorized(frame: pd.DataFrame) -> pd.DataFrame:
+    text = _text_columns(frame)
+    return frame.astype(dict.fromkeys(text, str)).astype(dict.fromkeys(text, "category"))
 
 
 def _text_columns(frame: pd.DataFrame) -> list[str]:

@@ -99,8 +99,14 @@ class VaeModel:
 
     def embed(self, minibatches: CohortMinibatches, observations: Any) -> Any:
         """(S, D) where observations lie in the levelled embedding."""
-        batches = map(minibatches.tensors, blocks(observations))
-        return np.concatenate([self.project(batch, self.encode(batch)[0]) for batch in batches])
+        # Filled as it comes: a list of its parts would be held beside it.
+        place_SD = np.empty(
+            (len(observations), self.place.metric.loadings_GD.shape[1]), dtype=np.float32
+        )
+        for rows in blocks(np.arange(len(observations))):
+            batch = minibatches.tensors(observations[rows])
+            place_SD[rows] = self.project(batch, self.encode(batch)[0])
+        return place_SD
 
     def embedding(
         self, cohort: Cohort, obs: pd.DataFrame, rows: Any = None, *, unseen: bool = False

@@ -22,7 +22,17 @@ from levelseq_pipelines.scheduling import (
     tell_sinks,
 )
 
-__all__ = ["MAPPING", "STUDY", "Gathered", "as_text", "ended", "gather", "judge", "values"]
+__all__ = [
+    "MAPPING",
+    "STUDY",
+    "TRAINING",
+    "Gathered",
+    "as_text",
+    "ended",
+    "gather",
+    "judge",
+    "values",
+]
 
 STUDY = (
     "batch",
@@ -36,6 +46,7 @@ STUDY = (
     "keep",
     "genes",
 )
+TRAINING = ("model_class", "use_labels", "likelihood", "dispersion", "ordered", "augment")
 MAPPING = ("output_genes", "reference_batch", "interval", "reference_counts", "most_unsupported")
 
 

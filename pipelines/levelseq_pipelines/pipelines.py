@@ -8,7 +8,7 @@ from kfp import dsl
 from levelseq.ingest.component import arrivals
 from levelseq.train.component import train
 from levelseq.train.component import train_distributed as launch
-from levelseq_pipelines.graph import MAPPING, STUDY, as_text, ended, gather, judge, values
+from levelseq_pipelines.graph import MAPPING, STUDY, TRAINING, as_text, ended, gather, judge, values
 from levelseq_pipelines.scheduling import (
     FIT,
     LOCAL,
@@ -31,7 +31,7 @@ __all__ = [
     "watch",
 ]
 
-_FITTING = ("method", "model_class", "seed", "protected_genes", *MAPPING)
+_FITTING = ("method", *TRAINING, "seed", "protected_genes", *MAPPING)
 _CHOICES = {
     "normalize_cohort": _FITTING,
     "map_new_data": ("seed", "protected_genes", *MAPPING),
@@ -39,8 +39,8 @@ _CHOICES = {
 }
 
 
-def _mapping(given: dict[str, Any]) -> dict[str, Any]:
-    return {choice: given[choice] for choice in MAPPING}
+def _told(choices: tuple[str, ...], given: dict[str, Any]) -> dict[str, Any]:
+    return {choice: given[choice] for choice in choices}
 
 
 def _fit_and_judge(given: dict[str, Any], pipeline: str = "normalize_cohort") -> None:
@@ -50,8 +50,8 @@ def _fit_and_judge(given: dict[str, Any], pipeline: str = "normalize_cohort") ->
     asked = {
         "cohort": gathered.cohort,
         "normalized": classical,
-        "model_class": given["model_class"],
         "seed": given["seed"],
+        **_told(TRAINING, given),
         **gathered.told,
     }
     if pipeline == "train_distributed":
@@ -60,7 +60,9 @@ def _fit_and_judge(given: dict[str, Any], pipeline: str = "normalize_cohort") ->
         fitted = train(**asked)
         schedule(fitted.set_display_name("train"), FIT, gathered.size)
     model = fitted.outputs["model"]
-    judge(gathered, given, values(gathered, "map", model=model, **_mapping(given)), model=model)
+    judge(
+        gathered, given, values(gathered, "map", model=model, **_told(MAPPING, given)), model=model
+    )
 
 
 def _launched(asked: dict[str, Any], given: dict[str, Any], size: Any) -> Any:
@@ -84,7 +86,7 @@ def _map_and_judge(given: dict[str, Any]) -> None:
     """From deposits to a verdict on the champion's mapping of them."""
     gathered = gather(given, "map_new_data", as_text(_CHOICES["map_new_data"], given))
     model = {"champion": gathered.champion}
-    judge(gathered, given, values(gathered, "map", **model, **_mapping(given)), **model)
+    judge(gathered, given, values(gathered, "map", **model, **_told(MAPPING, given)), **model)
 
 
 @dsl.pipeline(name="levelseq-normalize-cohort")
@@ -110,6 +112,11 @@ def normalize_cohort(
     reference_counts: bool = False,
     most_unsupported: float = 0.6,
     model_class: str = "auto",
+    use_labels: bool = False,
+    likelihood: str = "nb",
+    dispersion: str = "gene",
+    ordered: str = "none",
+    augment: str = "auto",
     protected_genes: str = "",
     seed: int = 0,
 ):
@@ -185,6 +192,11 @@ def watch(
     reference_counts: bool = False,
     most_unsupported: float = 0.6,
     model_class: str = "auto",
+    use_labels: bool = False,
+    likelihood: str = "nb",
+    dispersion: str = "gene",
+    ordered: str = "none",
+    augment: str = "auto",
     protected_genes: str = "",
     seed: int = 0,
 ):
@@ -238,6 +250,11 @@ def train_distributed(
     reference_counts: bool = False,
     most_unsupported: float = 0.6,
     model_class: str = "vae",
+    use_labels: bool = False,
+    likelihood: str = "nb",
+    dispersion: str = "gene",
+    ordered: str = "none",
+    augment: str = "auto",
     protected_genes: str = "",
     seed: int = 0,
     nodes: int = 2,

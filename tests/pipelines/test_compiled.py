@@ -13,6 +13,7 @@ from kfp.pipeline_spec.pipeline_spec_pb2 import PipelineSpec, PlatformSpec
 from levelseq.doors import IMAGE
 from levelseq_pipelines.clouds import CLOUDS
 from levelseq_pipelines.compile import MANIFESTS, compiled_yaml, manifest_yaml, without_comments
+from levelseq_pipelines.graph import TRAINING
 from levelseq_pipelines.pipelines import PIPELINES
 from levelseq_pipelines.scheduling import Placement, placed
 
@@ -144,6 +145,16 @@ def test_the_shipped_manifests_are_current_and_hold_the_same_pipeline(shipped):
     spec, platform = yaml.safe_load_all(shipped.read_text())
     assert version["spec"]["pipelineSpec"] == spec
     assert version["spec"]["platformSpec"] == platform
+
+
+def test_training_is_told_what_the_pipeline_was(pipeline):
+    own = pipeline["root"]["inputDefinitions"]["parameters"]
+    trained = [task for name, task in tasks_of(pipeline) if name.startswith("train")]
+    assert len(trained) == (0 if pipeline["pipelineInfo"]["name"] == "levelseq-map-new-data" else 1)
+    for task in trained:
+        told = task["inputs"]["parameters"]
+        assert own.keys() >= set(TRAINING)
+        assert all(told[option]["componentInputParameter"].endswith(option) for option in TRAINING)
 
 
 def test_loading_and_compiling_again_changes_nothing(shipped, tmp_path):

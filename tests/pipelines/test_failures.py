@@ -82,6 +82,22 @@ def error_of(workspace, run="r1"):
         (("baselines", "--workspace", "w"), "holds no study named 'study'"),
         (("run", "--pipeline", "map_new_data"), "--deposits: is needed with map_new_data"),
         (("run", "--deposits", "d.csv"), "--batch: no batch column is named (name the columns"),
+        (
+            ("run", "--deposits", "d.csv", "--batch", "site>run", "--use-labels"),
+            "--use-labels: no label column is named (name one with --label)",
+        ),
+        (
+            ("run", "--deposits", "d.csv", "--batch", "site>run", "--ordered", "moon"),
+            "--ordered: 'moon' is no batch level (batch levels are site, run)",
+        ),
+        (
+            (
+                *("run", "--deposits", "d.csv", "--batch", "site>run"),
+                *("--model-class", "scgen", "--dispersion", "gene-batch"),
+            ),
+            "--dispersion: dispersions of batches have no part in a model of class scgen",
+        ),
+        (("run", "--pipeline", "map_new_data", "--likelihood", "zinb"), "--likelihood"),
         (("run", "--keep", "site=site1"), "'column!=value', not 'site=site1'"),
         (("run", "--colour", "red"), "arguments: --colour red (see levelseq run --help)"),
         (("compile", "--out", "file"), "file: is no folder"),

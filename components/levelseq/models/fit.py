@@ -10,7 +10,7 @@ import numpy as np
 from levelseq.cohort import UNKNOWN, BatchTree, Cohort, why_classical
 from levelseq.cohort.gene_space import GeneSpace
 from levelseq.cohort.loader import gene_counts
-from levelseq.cohort.ordered_levels import NONE, choose_ordered
+from levelseq.cohort.ordered_levels import choose_ordered
 from levelseq.errors import BadInput, BadOption
 from levelseq.models.checkpoint import SharedCheckpoints, StoreCheckpoints
 from levelseq.models.classical_fit import fit_classical
@@ -52,19 +52,6 @@ _NETWORKS: dict[str, type[VaeModel]] = {
 CLASS_OF = {kind.KIND: name for name, kind in _NETWORKS.items()} | {"Classical": "classical"}
 """A model's class in `model.json` -> the train step's option."""
 
-_BATCHWISE = ("dispersion", "dispersions of batches have")
-_WITHOUT_EFFECT = {
-    "classical": (
-        ("use_labels", "labels have"),
-        ("likelihood", "a likelihood has"),
-        ("ordered", "an order of batches has"),
-        ("augment", "augmentation has"),
-        _BATCHWISE,
-    ),
-    "gan": (("likelihood", "a likelihood has"), _BATCHWISE),
-    "scgen": (_BATCHWISE,),
-}
-
 
 def fit_model(
     params: TrainParams,
@@ -91,7 +78,7 @@ def fit_model(
     """
     tree = _varying_tree(cohort)
     kind, reason = _choose_class(params, cohort)
-    _refuse_without_effect(params, kind)
+    params.refuse_without_effect(kind)
     if kind == "classical":
         notice("train", reason)
         if not processes.first:
@@ -117,7 +104,7 @@ def fit_model(
         why_plan.append(f"trained by {processes.size} processes")
     stage("train", "trained", steps=metrics["steps"], best_step=metrics["best_step"])
     why_plan += doubts
-    why_tree = [] if kind == "scgen" else [why_effects(tree)]
+    why_tree = [] if kind == "scgen" else [why_effects(tree, metrics["level_sd"])]
     return vae, {**metrics, "reasons": [reason, *why_sizes, *why_tree, *order, *why_plan]}
 
 
@@ -172,23 +159,6 @@ def _planned(
     )
     reasons_of = [why, why_likelihood(settings)], [*reasons, why_terms]
     return replace(plan, augmentation=terms), settings, reasons_of
-
-
-def _refuse_without_effect(params: TrainParams, kind: str) -> None:
-    defaults = TrainParams()
-    if kind in ("gan", "scgen") and "style_swap" in params.augment:
-        raise BadOption(
-            f"the encoder of class {kind} is told no batch that could be swapped",
-            where="--augment",
-            do="leave style_swap out",
-        )
-    for option, what in _WITHOUT_EFFECT.get(kind, ()):
-        if getattr(params, option) not in (getattr(defaults, option), NONE):
-            raise BadOption(
-                f"{what} no part in a model of class {kind}",
-                where=f"--{option.replace('_', '-')}",
-                do="leave it out",
-            )
 
 
 def _labels(cohort: Cohort) -> Any:

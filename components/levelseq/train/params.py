@@ -6,10 +6,25 @@ from typing import Literal
 
 from pydantic import Field, field_validator
 
+from levelseq.cohort.ordered_levels import NONE
+from levelseq.errors import BadOption
 from levelseq.models.augmentation import parse_terms
 from levelseq.parameters import StepParams
 
 __all__ = ["TrainParams"]
+
+_BATCHWISE = ("dispersion", "dispersions of batches have")
+_WITHOUT_EFFECT = {
+    "classical": (
+        ("use_labels", "labels have"),
+        ("likelihood", "a likelihood has"),
+        ("ordered", "an order of batches has"),
+        ("augment", "augmentation has"),
+        _BATCHWISE,
+    ),
+    "gan": (("likelihood", "a likelihood has"), _BATCHWISE),
+    "scgen": (_BATCHWISE,),
+}
 
 
 class TrainParams(StepParams):
@@ -58,3 +73,20 @@ class TrainParams(StepParams):
     @classmethod
     def _normal_augment(cls, text: str) -> str:
         return text if text == "auto" else ",".join(parse_terms(text)) or "none"
+
+    def refuse_without_effect(self, model_class: str) -> None:
+        """Raise BadOption where a choice would change nothing in a model of a class."""
+        if model_class in ("gan", "scgen") and "style_swap" in self.augment:
+            raise BadOption(
+                f"the encoder of class {model_class} is told no batch that could be swapped",
+                where="--augment",
+                do="leave style_swap out",
+            )
+        defaults = TrainParams()
+        for option, what in _WITHOUT_EFFECT.get(model_class, ()):
+            if getattr(self, option) not in (getattr(defaults, option), NONE):
+                raise BadOption(
+                    f"{what} no part in a model of class {model_class}",
+                    where=f"--{option.replace('_', '-')}",
+                    do="leave it out",
+                )

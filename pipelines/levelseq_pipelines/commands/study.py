@@ -7,6 +7,8 @@ from typing import Any
 
 from pydantic.fields import FieldInfo
 
+from levelseq.cohort.batch_tree import parse_levels
+from levelseq.cohort.ordered_levels import choose_ordered
 from levelseq.errors import BadOption
 from levelseq.ingest.params import IngestParams
 from levelseq.normalize.params import NormalizeParams
@@ -88,14 +90,28 @@ def study_options(args: argparse.Namespace) -> dict[str, Any]:
         own = {name: value for name, value in options.items() if name in params.model_fields}
         params.checked(**own)
     Launch.checked(**_IMAGE, **{name: options[name] for name in _OF_LAUNCH if name in options})
-    # Training would refuse it, after the deposits have been read.
-    if args.deposits and args.pipeline in _TRAINING and not options.get("batch", "").strip():
+    if args.deposits and args.pipeline in _TRAINING:
+        _refuse_before_reading(options)
+    return checked_addresses(options)
+
+
+def _refuse_before_reading(options: dict[str, Any]) -> None:
+    """What training would refuse, after the deposits have been read."""
+    levels = parse_levels(options.get("batch", ""))
+    if not levels:
         raise BadOption(
             "no batch column is named",
             where="--batch",
             do="name the columns that tell the batches apart, such as 'site>run'",
         )
-    return checked_addresses(options)
+    own = {name: options[name] for name in TrainParams.model_fields if name in options}
+    params = TrainParams.checked(**own)
+    params.refuse_without_effect(params.model_class)
+    if params.use_labels and not options.get("label"):
+        raise BadOption(
+            "no label column is named", where="--use-labels", do="name one with --label"
+        )
+    choose_ordered(params.ordered, levels, options.get("date"), {name: set() for name in levels})
 
 
 def checked_addresses(options: dict[str, Any]) -> dict[str, Any]:

@@ -2,6 +2,8 @@
 # images/README.md.
 PYTHON ?= python3
 BIN := .venv/bin
+# What tests promise of bytes holds on the processor.
+ON_CPU = CUDA_VISIBLE_DEVICES=
 # Wheels are for the Python that fetches them; the base has to have the same.
 BASE ?= python:$(shell $(BIN)/python -c 'import sys; print("%d.%d" % sys.version_info[:2])')-slim-bookworm
 FLAVOURS ?= cpu
@@ -14,17 +16,21 @@ INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check -c co
 BENCHES = ablation classical confidence controls default drift fanout integration intervals memory nested \
 	ordered passes qa real scale train truth
 
-.PHONY: run test test-slow test-containers test-manifests test-sinks azurite lint compile docs \
+.PHONY: run test test-slow test-gpu test-containers test-manifests test-sinks azurite lint compile docs \
 	images image-cpu image-cuda image-base clean bench-kill bench-spot bench-cohort-confidence bench-drift-rate $(BENCHES:%=bench-%)
 
 run: .venv/run
 	$(BIN)/levelseq run
 
 test: .venv/test
-	$(BIN)/python -m pytest $(WORKERS)
+	$(ON_CPU) $(BIN)/python -m pytest $(WORKERS)
 
 test-slow: .venv/test
-	$(BIN)/python -m pytest -m slow $(WORKERS)
+	$(ON_CPU) $(BIN)/python -m pytest -m slow $(WORKERS)
+
+# The step that trains on a CUDA device, beside what it gives on the processor.
+test-gpu: .venv/test
+	$(BIN)/python -m pytest -rs tests/models/test_device_step.py
 
 # Skipped, with the reason, where no container can be started.
 test-containers: .venv/test

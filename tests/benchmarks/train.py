@@ -165,7 +165,7 @@ def main() -> None:
     sizes = [128, 1024, 8192] if on_gpu else [128, 1024]
     parser.add_argument("--cells", type=int, default=200_000 if on_gpu else 20_000)
     parser.add_argument("--genes", type=int, default=2000)
-    parser.add_argument("--epochs", type=int, default=20 if on_gpu else 5)
+    parser.add_argument("--epochs", type=int, default=100 if on_gpu else 5)
     parser.add_argument("--batch-sizes", type=int, nargs="+", default=sizes)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--alone", action="store_true", help="without scVI")

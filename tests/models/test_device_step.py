@@ -17,7 +17,7 @@ from levelseq.cohort.joint_counts import JointCounts
 from levelseq.models import minibatches
 from levelseq.models.count_loss import count_loss
 from levelseq.models.descent import Descent
-from levelseq.models.device_counts import DeviceCounts, DeviceMinibatch
+from levelseq.models.device_counts import ROOMS, DeviceCounts, DeviceMinibatch
 from levelseq.models.device_step import DeviceStep
 from levelseq.models.flat_adam import FlatAdam
 from levelseq.models.likelihood import negative_binomial_log_prob
@@ -105,7 +105,7 @@ def test_the_loss_and_its_slopes_hold_for_any_dispersion(
     torch.manual_seed(0)
     logits, log_theta = torch.randn(S, GENES), torch.randn(GENES) * 0.2 + np.log(theta)
     counts = torch.from_numpy(COUNTS.csr.toarray())
-    drawn = on(device).draw(torch.arange(S, device=device), thinned=False)
+    drawn = on(device).draw(torch.arange(S, device=device), COUNTS.csr.nnz, thinned=False)
     found = count_loss(logits.to(device), log_theta.to(device), drawn, 0.5)
     true = [tensor.double().requires_grad_() for tensor in (logits, log_theta)]
     mean = torch.softmax(true[0], dim=1) * counts.double().sum(dim=1, keepdim=True)
@@ -124,8 +124,9 @@ def test_thinned_cells_show_a_binomial_share_over_a_smaller_size_factor(
 ) -> None:
     torch.manual_seed(0)
     counts, cells = on(device), torch.arange(S, device=device)
-    whole = counts.draw(cells, thinned=False)
-    found = [counts.draw(cells, thinned=True) for _ in range(300)]
+    room = COUNTS.csr.nnz
+    whole = counts.draw(cells, room, thinned=False)
+    found = [counts.draw(cells, room, thinned=True) for _ in range(300)]
     assert all(torch.equal(drawn.count_N, whole.count_N) for drawn in found)
     real_N = whole.count_N > 0
     ratio = torch.stack([drawn.shown_N for drawn in found])[:, real_N] / whole.shown_N[real_N]
@@ -134,6 +135,20 @@ def test_thinned_cells_show_a_binomial_share_over_a_smaller_size_factor(
     assert ratio[:, whole.count_N[real_N] == 40_000].std().item() < 0.01
     kept = ratio[:, whole.count_N[real_N] == 1] > 0
     assert kept.float().mean().item() == pytest.approx(0.75, abs=0.02)
+
+
+@pytest.mark.parametrize("n_cells", [1, 7, 30, S])
+def test_there_is_room_for_all_counts_in_few_sizes(n_cells: int) -> None:
+    counts, random, rooms = on(CPU), np.random.default_rng(0), set()
+    for _ in range(200):
+        cells = random.permutation(S)[:n_cells]
+        rooms.add(counts.room(cells))
+        own = COUNTS.csr[cells]
+        drawn = counts.draw(torch.from_numpy(cells), counts.room(cells), thinned=False)
+        assert drawn.count_N.sum().item() == own.sum()
+        assert (drawn.count_N > 0).sum().item() == own.nnz <= len(drawn.count_N)
+    assert len(rooms) <= ROOMS + 1
+    assert counts.room(np.arange(S)) == COUNTS.csr.nnz
 
 
 class OnMetaAlone(TorchDispatchMode):
@@ -155,7 +170,7 @@ def test_nothing_in_a_step_waits_for_the_device_or_has_a_shape_that_values_decid
     # It alone is not known on the meta device; on CUDA it asks for no value.
     monkeypatch.setattr(torch, "binomial", lambda count, share: count * share)
     step, counts = DeviceStep(network(nodes, dropout=0.1).to(meta)), on(meta)
-    given = counts, step._through(counts), True
+    given = counts, step._through(counts), counts.room(np.arange(8)), True
     cells_B, weights = torch.zeros(8, dtype=torch.int64, device=meta), torch.ones(2, device=meta)
     with OnMetaAlone():
         answer = step._add_slopes(*given, cells_B, weights)
@@ -206,7 +221,7 @@ def test_rows_of_joint_counts_and_more_genes_than_int16_holds() -> None:
 
     counts = JointCounts([(Wide(), np.array([1, 0]))])
     drawn = DeviceCounts(counts, Paths(NODE_SL[:2]), None, CPU).draw(
-        torch.tensor([1, 0]), thinned=False
+        torch.tensor([1, 0]), 2, thinned=False
     )
     assert drawn.gene_N.tolist() == [40_000, 7]
     assert drawn.place_N.tolist() == [40_000, 40_008]

@@ -56,9 +56,10 @@ def count_loss(
     zeros_G = theta_G * torch.log1p(t_BG).sum(dim=0)
     t_N = t_BG.view(-1)[place_N]
     # Differences of gamma functions at large theta would be lost in float32.
-    theta_N = theta_G.double()[gene_N]
-    gamma_N = torch.lgamma(theta_N + count_N) - torch.lgamma(theta_N)
-    by_theta_N = theta_N * (torch.digamma(theta_N + count_N) - torch.digamma(theta_N))
+    whole_G = theta_G.double()
+    theta_N, lgamma_G, digamma_G = whole_G[gene_N], torch.lgamma(whole_G), torch.digamma(whole_G)
+    gamma_N = torch.lgamma(theta_N + count_N) - lgamma_G[gene_N]
+    by_theta_N = theta_N * (torch.digamma(theta_N + count_N) - digamma_G[gene_N])
     of_counts_N = gamma_N + count_N * (t_N.clamp(min=_FEWEST).log() - t_N.log1p())
     loss = (zeros_G.sum(dtype=torch.float64) - of_counts_N.sum()) / n_cells
 

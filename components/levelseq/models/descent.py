@@ -7,6 +7,7 @@ import torch
 from levelseq.models.device_counts import DeviceMinibatch
 from levelseq.models.device_step import DeviceStep
 from levelseq.models.networks import ConditionalVAE, Minibatch
+from levelseq.models.products import rounded_on_device
 from levelseq.models.sparse_minibatches import SparseMinibatch
 from levelseq.models.sparse_step import SparseStep
 
@@ -40,9 +41,10 @@ class Descent:
             return self._device().add_slopes(batch, seed, kl_weight, share)
         _seed(seed)
         if isinstance(batch, Minibatch):
-            reconstruction, divergence = self.network.mean_losses(batch, sampled=True)
-            loss = reconstruction + kl_weight * divergence
-            loss.backward(loss.new_tensor(share))  # type: ignore[no-untyped-call]
+            with rounded_on_device():
+                reconstruction, divergence = self.network.mean_losses(batch, sampled=True)
+                loss = reconstruction + kl_weight * divergence
+                loss.backward(loss.new_tensor(share))  # type: ignore[no-untyped-call]
             return loss.item()
         noise_BZ = torch.randn(len(batch.place_B), self.network.n_latent)
         return self._sparse().add_slopes(batch, noise_BZ, seed, kl_weight, share)

@@ -1,8 +1,8 @@
 """Counts that stay on the accelerator, as CSR: a minibatch is drawn from them where it is used.
 
 Shapes: S observations, B of a minibatch, G genes, L levels of the batch tree, P distinct paths, N
-places for the counts of a minibatch that are not zero: as many as its cells could have at most, so
-that the shapes of a step do not depend on which cells are drawn.
+places for the counts of a minibatch that are not zero: some more than it has, so that the shapes
+of a step are few, whichever cells are drawn.
 """
 
 from __future__ import annotations
@@ -18,8 +18,10 @@ from levelseq.cohort.joint_counts import JointCounts
 from levelseq.cohort.loader import GeneCounts
 from levelseq.models.sparse_minibatches import LEAST_SHARE, Paths
 
-__all__ = ["DeviceCounts", "DeviceMinibatch", "Drawn", "bytes_of"]
+__all__ = ["ROOMS", "DeviceCounts", "DeviceMinibatch", "Drawn", "bytes_of"]
 
+ROOMS = 16
+"""Numbers of places that minibatches of so many cells may have."""
 AT_ONCE = 1 << 24
 """Counts that are copied to the device in one go."""
 _INT16 = np.iinfo(np.int16).max
@@ -83,21 +85,32 @@ class DeviceCounts:
             library_S[of_some] = np.add.reduceat(data, starts_S[:-1][of_some], dtype=np.float64)
         self._library = _copied(library_S, torch.float32, device)
         self._inverse_size = _copied(1.0 / counts.size_factors, torch.float32, device)
-        self._longest = np.cumsum(np.sort(lengths_S)[::-1])
+        self._lengths, self._longest = lengths_S, np.cumsum(np.sort(lengths_S)[::-1])
         path_S, self.node_PL = paths.of(np.arange(len(lengths_S)))
         self._path = _copied(path_S, torch.int64, device)
         self._label = None if label_S is None else label_S.to(device)
 
-    def draw(self, cells_B: Tensor, *, thinned: bool) -> Drawn:
+    def room(self, cells_B: NDArray[np.int64]) -> int:
+        """Places for the counts of some observations, one of `ROOMS` numbers for so many."""
+        most = int(self._longest[len(cells_B) - 1])
+        piece = max(1, -(-most // ROOMS))
+        return min(most, piece * -(-int(self._lengths[cells_B].sum()) // piece))
+
+    def draw(self, cells_B: Tensor, room: int, *, thinned: bool) -> Drawn:
         """Some observations, each once, by their numbers on the device.
 
         Thinning is that of `Augmentation`, drawn from torch's generator of the device.
+
+        Args:
+            cells_B: the observations.
+            room: that they take.
+            thinned: whether the encoder sees a share of each one's counts.
         """
         first_B = self._starts[cells_B]
         length_B = self._starts[cells_B + 1] - first_B
         ends_B = length_B.cumsum(0)
         n_cells = len(cells_B)
-        number_N = torch.arange(int(self._longest[n_cells - 1]), device=self._device)
+        number_N = torch.arange(room, device=self._device)
         cell_N = torch.searchsorted(ends_B, number_N, right=True)
         real_N = cell_N < n_cells
         # Places that no count takes are spread: what is added to one address waits in a queue.

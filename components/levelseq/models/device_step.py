@@ -34,7 +34,7 @@ class DeviceStep:
     def __init__(self, network: ConditionalVAE) -> None:
         self._network = network
         self._device = network.log_theta_G.device
-        self._recorder = Recorder()
+        self._recorder = Recorder(self._device)
         self._paths: tuple[DeviceCounts, Tensor] | None = None
 
     def add_slopes(
@@ -49,18 +49,19 @@ class DeviceStep:
             share: of the cells that several processes have together.
         """
         inputs = torch.from_numpy(batch.cells_B), torch.tensor([kl_weight, share])
-        work = partial(self._add_slopes, batch.counts, self._through(batch.counts), batch.thinned)
-        key = batch.counts, len(batch.cells_B), batch.thinned
+        path_PN, room = self._through(batch.counts), batch.counts.room(batch.cells_B)
+        work = partial(self._add_slopes, batch.counts, path_PN, room, batch.thinned)
+        key = batch.counts, len(batch.cells_B), room, batch.thinned
         self._seed(seed)
         with rounded_on_device():
-            inputs_there = (each.to(self._device) for each in inputs)
-            return float(self._recorder.answer(key, work, *inputs_there))
+            return float(self._recorder.answer(key, work, *inputs))
 
     @torch.no_grad()
     def loss(self, batch: DeviceMinibatch) -> float:
         """The loss of a network that is not training, at the means of the latent states."""
         cells_B = torch.from_numpy(np.asarray(batch.cells_B)).to(self._device)
-        drawn = batch.counts.draw(cells_B, thinned=batch.thinned)
+        room = batch.counts.room(batch.cells_B)
+        drawn = batch.counts.draw(cells_B, room, thinned=batch.thinned)
         mean_BZ, _, divergence = self._latent(drawn, self._through(batch.counts))
         logits_BG = self._logits(mean_BZ, drawn, self._through(batch.counts))
         found = count_loss(logits_BG, self._network.log_theta_G, drawn)
@@ -70,12 +71,14 @@ class DeviceStep:
         self,
         counts: DeviceCounts,
         path_PN: Tensor,
+        room: int,
         thinned: bool,
         cells_B: Tensor,
         weights: Tensor,
     ) -> Tensor:
         kl_weight, share = weights
-        drawn, log_theta_G = counts.draw(cells_B, thinned=thinned), self._network.log_theta_G
+        drawn = counts.draw(cells_B, room, thinned=thinned)
+        log_theta_G = self._network.log_theta_G
         mean_BZ, log_BZ, divergence = self._latent(drawn, path_PN)
         z_BZ = mean_BZ + torch.randn_like(mean_BZ) * (log_BZ / 2).exp()
         logits_BG = self._logits(z_BZ, drawn, path_PN)

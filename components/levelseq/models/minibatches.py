@@ -16,6 +16,7 @@ from levelseq.models.augmentation import Augmentation
 from levelseq.models.device_counts import DeviceCounts, DeviceMinibatch, bytes_of
 from levelseq.models.networks import Minibatch
 from levelseq.models.sparse_minibatches import ONLY_THINNED, Paths, SparseMinibatch, drawn
+from levelseq.progress import notice
 
 __all__ = ["CohortMinibatches", "blocks", "device"]
 
@@ -125,7 +126,8 @@ class CohortMinibatches:
         plain = self._augmentation._replace(thinning=True) == ONLY_THINNED
         if not (self._device.type == "cuda" and self._fused and plain):
             return None
-        if bytes_of(self._counts) > MOST_OF_FREE * torch.cuda.mem_get_info(self._device)[0]:
+        if bytes_of(self._counts) > MOST_OF_FREE * _free_bytes(self._device):
+            notice("train", "the counts have no place on the device, and go there by minibatches")
             return None
         return DeviceCounts(self._counts, self._paths, self._labels, self._device)
 
@@ -139,6 +141,12 @@ class CohortMinibatches:
             scaled_BG[:, ~self._counts.measured] = self._fill[~self._counts.measured].to(scaled_BG)
             measured = self.measured().to(self._device)
         return Minibatch(counts_BG, scaled_BG, node_BL.to(self._device), measured)
+
+
+def _free_bytes(device: torch.device) -> int:
+    """Of a device's memory, with what torch has taken and does not use."""
+    unused = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+    return int(torch.cuda.mem_get_info(device)[0] + unused)
 
 
 def blocks(observations: Any) -> list[Any]:

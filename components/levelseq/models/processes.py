@@ -87,7 +87,9 @@ class Processes:
             moment.mul_(share)
         outcome = gradient.new_tensor([loss * share, float(stop)])
         self.add_up([gradient, *moments, outcome])
-        whole, stops = outcome.tolist()
+        # Over NCCL the message was only sent on its way until now.
+        with _others_there():
+            whole, stops = outcome.tolist()
         return whole, stops > 0
 
     def stop(self, step: int, *, kept: bool) -> NoReturn:

@@ -36,7 +36,8 @@ class Recorder:
     is done as it is.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, device: torch.device) -> None:
+        self._device, self._able = device, device.type == "cuda"
         self._recordings: dict[Hashable, _Recording] = {}
 
     def answer(self, key: Hashable, work: Callable[..., Tensor], *inputs: Tensor) -> Tensor:
@@ -45,11 +46,14 @@ class Recorder:
         Args:
             key: of the work; with another, or with inputs of other shapes, it is other work.
             work: to be done on the inputs. It is not kept.
-            inputs: on the device.
+            inputs: anywhere; the work is done on copies of them on the device.
         """
-        if not inputs[0].is_cuda:
-            return work(*inputs)
-        own = self._recordings.setdefault(key, _Recording(tuple(map(torch.clone, inputs))))
+        if not self._able:
+            return work(*(given.to(self._device) for given in inputs))
+        own = self._recordings.get(key)
+        if own is None:
+            there = (torch.empty_like(given, device=self._device) for given in inputs)
+            own = self._recordings[key] = _Recording(tuple(there))
         for kept, given in zip(own.inputs, inputs):
             kept.copy_(given)
         if own.calls == WARMING:
@@ -89,5 +93,7 @@ class Recorder:
         except RuntimeError as error:
             why = str(error.__context__ or error).strip().splitlines()[0]
             notice("train", f"kernels are started one by one, not as a CUDA graph: {why}")
+            # The memory's keeper may take itself to be recording still: nothing else is recorded.
+            self._able = False
             return
         own.graph, own.answer = graph, answer

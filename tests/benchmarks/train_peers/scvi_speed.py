@@ -32,7 +32,7 @@ def main() -> None:
     scvi.settings.seed = 0
     scvi.model.SCVI.setup_anndata(data, batch_key="batch")
     model = scvi.model.SCVI(data, n_layers=2, n_hidden=128, n_latent=30, gene_likelihood="nb")
-    choices = {"accelerator": "cpu", "batch_size": int(batch_size), "enable_progress_bar": False}
+    choices = {"accelerator": "auto", "batch_size": int(batch_size), "enable_progress_bar": False}
     model.train(max_epochs=1, **choices)
     start = time.perf_counter()
     model.train(max_epochs=int(epochs), **choices)

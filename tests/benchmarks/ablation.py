@@ -171,9 +171,9 @@ WITHOUT: dict[str, tuple[list[Any], dict[str, Any]]] = {
 
 INTRO = """# What each term of the model is worth
 
-Made by `make bench-ablation ARGS="--out docs/ablation.md"`: scIB totals of the levelled embedding,
-means over seeds. Each line is the model with one thing changed. The difference is to the model as
-it is on the same set and seed, its standard error over these pairs; less than two of them is noise.
+Made by `make bench-ablation ARGS="--out FILE"`: scIB totals of the levelled embedding, means over
+seeds. Each line is the model with one thing changed. The difference is to the model as it is on the
+same set and seed, its standard error over these pairs; less than two of them is noise.
 
 """
 AS_IT_IS = "the model as it is"

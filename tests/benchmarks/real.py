@@ -14,16 +14,10 @@ import tempfile
 from itertools import product
 from pathlib import Path
 
-from studies import built, verdict_of
+from studies import built
 
 from levelseq.ingest.params import IngestParams
 
-SCVI = {
-    "lung_lines": 0.823,
-    "pbmc_chemistries": 0.745,
-    "pancreas_baron_h1": 0.758,
-    "kang_muscat": 0.736,
-}
 SETS = {
     "lung_lines": (
         "lung_lines/deposits.csv",
@@ -56,16 +50,15 @@ def shared_data() -> Path:
 
 
 def main() -> None:
-    """Print a line a set, model class and seed, then the bar on lung_lines."""
+    """Print a line a set, model class and seed."""
     parser = argparse.ArgumentParser()
     parser.add_argument("sets", nargs="*", default=list(SETS))
     parser.add_argument("--model-class", default="vae")
     parser.add_argument("--seeds", type=int, default=SEEDS)
     chosen = parser.parse_args()
     shared = shared_data()
-    totals = []
     print(
-        "set                class  seed  levelseq   bio  batch  unintegrated  ComBat  scVI  kept"
+        "set                class  seed  levelseq   bio  batch  unintegrated  ComBat  kept"
         "  weakest  data"
     )
     for name in chosen.sets:
@@ -75,8 +68,6 @@ def main() -> None:
                 study = built(Path(folder), str(shared / address), params, seed, kind)
                 found = study.evaluation()
             scores, gates = found.scores, {gate.name: gate for gate in found.gates}
-            if name == "lung_lines" and kind == "vae":
-                totals.append(float(scores["scib_total"]))
             kept, weakest = (
                 gates[f"conservation.{what}"].value for what in ("neighbours_kept", "weakest_group")
             )
@@ -84,12 +75,9 @@ def main() -> None:
                 f"{name:18s} {kind:5s} {seed:5d}  {scores['scib_total']:8.3f}  "
                 f"{scores['scib_bio']:.3f}  {scores['scib_batch']:.3f}  "
                 f"{scores['unintegrated_scib_total']:12.3f}  {scores['combat_scib_total']:6.3f}  "
-                f"{SCVI[name]:.3f}  {kept:.2f}  {weakest:7.2f}  {found.data}",
+                f"{kept:.2f}  {weakest:7.2f}  {found.data}",
                 flush=True,
             )
-    if totals:
-        least = SCVI["lung_lines"]
-        verdict_of({f"lung_lines: {min(totals):.3f} >= {least} in each seed": min(totals) >= least})
 
 
 if __name__ == "__main__":

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
+import jsonschema
 import numpy as np
 import pandas as pd
 import pytest
@@ -20,6 +22,7 @@ from levelseq.models.mapping import map_cohort
 from levelseq.models.saving import load_model, read_metrics, read_model_json
 from levelseq.models.vae_fit import conditions_of
 from levelseq.normalize.params import NormalizeParams
+from levelseq.schemas import schema_text
 from levelseq.store import open_store
 
 from .conftest import Trained
@@ -109,6 +112,12 @@ def test_an_unseen_batch_is_mapped_and_named(
         open_normalized(address).embedding().shape[0] == open_cohort(trained.later).obs().shape[0]
     )
     assert "taken for their parent's mean: site" in capsys.readouterr().err
+    new = open_normalized(address).manifest["new_batches"]
+    obs = open_cohort(trained.later).obs()
+    named = (obs["site"].astype(str) + ">" + obs["run"].astype(str)).value_counts().to_dict()
+    assert {batch["batch"]: batch["observations"] for batch in new} == named
+    assert {batch["taken_for"] for batch in new} == {"their parent's mean"}
+    jsonschema.validate(open_normalized(address).manifest, json.loads(schema_text("normalized")))
 
 
 def test_a_cohort_that_lacks_many_of_the_genes_is_refused(trained: Trained, tmp_path: Path) -> None:

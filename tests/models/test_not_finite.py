@@ -14,14 +14,16 @@ import torch
 from levelseq.cohort import BatchTree, Cohort, open_cohort
 from levelseq.cohort.gene_space import GeneSpace
 from levelseq.errors import BadInput
+from levelseq.models import fine_tune, training
 from levelseq.models.conditional_vae import VaeModel
 from levelseq.models.networks import ConditionalVAE
+from levelseq.models.saving import load_model
 from levelseq.models.training import TrainingPlan
 from levelseq.models.vae_fit import fit_vae
 from levelseq.models.vae_settings import VaeSettings
 from levelseq.normalize.state import read_state
 
-from .conftest import Trained
+from .conftest import TRAINING, Trained
 
 PLAN = TrainingPlan(16, 64, 2e-3, 8, 30, seed=3)
 
@@ -127,3 +129,30 @@ def test_weights_that_ran_away_name_the_gene_that_costs_most(
     monkeypatch.setattr(VaeModel, "NETWORK", staticmethod(build))
     with pytest.raises(BadInput, match=r"the likelihood of gene \S+ in batch site\d>run\d, larg"):
         fitted(trained, open_cohort(trained.cohort), ["site", "run"])
+
+
+def test_a_held_out_loss_that_is_not_a_number_ends_it(
+    trained: Trained, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def nowhere(*_: Any) -> float:
+        return float("nan")
+
+    monkeypatch.setattr(training, "held_out_loss", nowhere)
+    with pytest.raises(BadInput, match=r"not a number|not finite|nan") as caught:
+        fitted(trained, open_cohort(trained.cohort), ["site", "run"])
+    assert "in batch site" in str(caught.value)
+
+
+def test_a_fine_tune_names_gene_and_batch_too(
+    trained: Trained, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = load_model(trained.model)
+    assert isinstance(model, VaeModel)
+    with torch.no_grad():
+        model.network.log_theta_G[11] = float("inf")
+    monkeypatch.setattr(fine_tune, "adapt_vae", lambda *_: model)
+    own, later = open_cohort(trained.cohort), open_cohort(trained.later)
+    params = TRAINING.model_dump()
+    with pytest.raises(BadInput) as caught:
+        fine_tune.fine_tune(model, own, later, params)
+    assert f"of gene {model.space.variable[11]} in batch site" in str(caught.value)

@@ -123,7 +123,10 @@ def test_the_first_date_of_a_site_is_no_history_of_a_later_one(dated: Dated) -> 
 def test_a_later_date_is_taken_for_the_one_before_and_it_says_so(
     dated: Dated, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    map_cohort(NormalizeParams(), dated.later, dated.model, dated.workspace)
+    mapped = map_cohort(NormalizeParams(), dated.later, dated.model, dated.workspace)
+    first = open_normalized(mapped).manifest["new_batches"][0]
+    assert first["taken_for"] == "the latest earlier one"
+    assert (first["batch"], first["earlier"]) == ("site1>2024-04-15", "site1>2024-03-15")
     said = capsys.readouterr().err
     assert "taken for the latest earlier one: site1>2024-04-15 (as site1>2024-03-15)" in said
     assert "parent's mean" not in said

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from levelseq.cohort import open_cohort
+from levelseq.cohort import Cohort, open_cohort
 from levelseq.cohort.joined import joined
 from levelseq.errors import BadInput
 from levelseq.ingest import plan
@@ -60,6 +60,23 @@ def test_two_cohorts_are_seen_as_one(trained: Trained) -> None:
         np.testing.assert_array_equal(own, whole[chosen][:, places])
     assert list(both.obs()["run"].astype(str))[-3:] == list(new.obs()["run"].astype(str)[rows])
     assert both.obs().index.is_unique
+
+
+def test_labels_that_a_cohort_lacks_are_unknown(trained: Trained) -> None:
+    old, new = open_cohort(trained.cohort), open_cohort(trained.later)
+
+    class Unlabelled(Cohort):
+        def obs(self) -> pd.DataFrame:
+            return super().obs().drop(columns="cell_type")
+
+    unlabelled = Unlabelled(new.address, new.manifest, new.reader)
+    both = joined([(old, None), (unlabelled, None)], ["site", "run"])
+    assert both.role("label") == "cell_type"
+    labels = both.obs()["cell_type"].astype(str).to_numpy()
+    n = len(old.obs())
+    np.testing.assert_array_equal(labels[:n], old.obs()["cell_type"].astype(str))
+    assert set(labels[n:]) == {"unknown"}
+    assert joined([(unlabelled, None), (old, None)], ["site", "run"]).role("label") is None
 
 
 def test_a_model_trained_anew_knows_old_and_new_batches(trained: Trained, anew: str) -> None:

@@ -31,7 +31,8 @@ def joined(parts: Sequence[Part], levels: Sequence[str]) -> Cohort:
     """The observations of some cohorts as one cohort, over the genes that all of them have.
 
     Args:
-        parts: one or more; the first one's roles hold where all have such a column.
+        parts: one or more; the first one's roles hold where all have such a column. Labels are
+            unknown where a cohort has none.
         levels: columns of the batch tree, which each must have.
 
     Raises:
@@ -103,6 +104,9 @@ class _Joined(ShardReader):
         frames = [
             cohort.obs() if rows is None else cohort.obs().iloc[rows] for cohort, rows in parts
         ]
+        label = parts[0][0].role("label")
+        if label is not None and label in frames[0]:
+            frames = [f if label in f else f.assign(**{label: "unknown"}) for f in frames]
         columns = [c for c in frames[0] if all(c in frame for frame in frames)]
         for (cohort, _), frame in zip(parts, frames):
             missing = [level for level in levels if level not in frame]

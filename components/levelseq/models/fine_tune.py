@@ -33,12 +33,14 @@ from levelseq.models.saving import (
     save_model,
 )
 from levelseq.models.threads import with_helper
-from levelseq.models.training import TrainingPlan, train_network
+from levelseq.models.training import TrainingPlan
 from levelseq.models.vae_fit import (
     anchored,
     augmented,
     conditions_of,
     fit_place,
+    names_of,
+    trained,
     with_evidence,
 )
 from levelseq.progress import stage
@@ -126,10 +128,11 @@ def fine_tune(
     plan = _plan(len(nodes), float(params["learning_rate"]), seed)
     leaf = adapted.tree.leaf_codes(own.obs())[replayed]
     every, condition = np.arange(len(nodes)), conditions_of(chosen)
+    names = names_of(chosen, model.space, adapted.tree)
     with with_helper():
         augmentation = augmented(terms, counts, nodes, seed)
         minibatches = CohortMinibatches(counts, nodes, None, augmentation, fused=network.fused)
-        progress = train_network(network, minibatches, plan)
+        progress = trained(network, minibatches, plan, names)
         network.centre(adapted.tree.leaf_nodes)
         place = fit_place(network, minibatches, adapted.tree, nodes, every, seed, condition)
     tuned = replace(adapted, network=network, place=place, labels=None)

@@ -33,6 +33,8 @@ from levelseq.store import Store, join, open_store
 
 __all__ = ["largest_leaf", "map_cohort"]
 
+Json = dict[str, Any]
+
 
 def map_cohort(
     params: NormalizeParams, cohort: str, model: str, workspace: str, part: Part = WHOLE
@@ -68,7 +70,8 @@ def map_cohort(
     if store.exists(Normalized.NAME):
         return folder
     loaded = load_model(model)
-    _name_new_leaves(opened, loaded.tree)
+    new = _new_batches(opened, loaded.tree)
+    _name_new_batches(new)
     tree, named = loaded.tree, params.reference_batch
     largest = read_metrics(model)["largest_leaf"]
     reference = tree.find_reference(named) if named else tree.find_leaf(largest)
@@ -92,6 +95,7 @@ def map_cohort(
         "reference_batch": loaded.tree.leaf_name(reference),
         "missing_genes": len(missing),
         **({"missing_gene_ids": missing} if missing else {}),
+        **({"new_batches": new} if new else {}),
         "shards": shards,
     }
     # Who the reference's donor is is in the manifest, not in a log.
@@ -155,25 +159,35 @@ def largest_leaf(obs: pd.DataFrame, tree: BatchTree) -> str:
     return ">".join(tree.leaves[int(sizes.argmax())])
 
 
-def _name_new_leaves(cohort: Cohort, tree: BatchTree) -> None:
+def _new_batches(cohort: Cohort, tree: BatchTree) -> list[Json]:
+    """The batches that a model has not seen, and what each is taken for; none names a donor."""
     obs = cohort.obs()
     donor, grown = cohort.role("donor"), tree.with_leaves_of(obs)
     size_F = np.bincount(grown.leaf_codes(obs), minlength=len(grown.leaves))[len(tree.leaves) :]
     new = grown.leaves[len(tree.leaves) :]
-    taken_for: dict[str, list[tuple[str, int]]] = {}
+    found = []
     for leaf, name, size in zip(new, tree.told(new, donor), size_F.tolist()):
         known = tree.stand_in(leaf)
         earlier = known != leaf[: len(known)]
-        named = earlier and donor not in tree.levels
         what = "the latest earlier one" if earlier else "their parent's mean"
-        taken = name + (f" (as {'>'.join(known)})" if named else "")
-        taken_for.setdefault(what, []).append((taken, size))
-    for what, batches in taken_for.items():
+        batch: Json = {"batch": name, "observations": size, "taken_for": what}
+        if earlier and donor not in tree.levels:
+            batch["earlier"] = ">".join(known)
+        found.append(batch)
+    return found
+
+
+def _name_new_batches(new: Sequence[Json]) -> None:
+    for what in dict.fromkeys(batch["taken_for"] for batch in new):
+        own = [batch for batch in new if batch["taken_for"] == what]
+        names = [
+            batch["batch"] + (f" (as {batch['earlier']})" if "earlier" in batch else "")
+            for batch in own[:5]
+        ]
         notice(
             "normalize",
-            f"batches that the model has not seen are taken for {what}: "
-            f"{', '.join(name for name, _ in batches[:5])}",
-            observations=sum(size for _, size in batches),
+            f"batches that the model has not seen are taken for {what}: {', '.join(names)}",
+            observations=sum(batch["observations"] for batch in own),
         )
 
 

@@ -61,6 +61,13 @@ def plan_training(
         )
     )
     warmup = max(1, round(WARMUP * steps))
+    rest = (steps - warmup) * batch_size / n_cells
+    reasons.append(
+        f"{patience} epochs without a better held-out loss after the warm-up end it"
+        if patience < rest
+        else f"the cycle is run to its end: most of its gain comes as the rate falls, in fewer than"
+        f" {patience} epochs"
+    )
     reasons.append(f"KL weight rises to 1 over {warmup} steps, {WARMUP:.0%} of those planned")
     plan = TrainingPlan(steps, batch_size, learning_rate, warmup, patience, seed)
     return plan, reasons
@@ -99,10 +106,19 @@ def plan_augmentation(augment: str) -> tuple[tuple[str, ...], str]:
     return terms, f"augmentation: {', '.join(terms) or 'none'}, as asked"
 
 
-def why_effects(tree: BatchTree) -> str:
-    """What the network learns of the batch tree."""
+def why_effects(tree: BatchTree, level_sd: dict[str, float]) -> str:
+    """What the network has learned of the batch tree.
+
+    Args:
+        tree: whose nodes have effects.
+        level_sd: how far the nodes of its levels differ, as far as that was learned.
+    """
     nodes = ", ".join(f"{len(nodes)} of {level}" for level, nodes in zip(tree.levels, tree.nodes))
-    return f"effects of {nodes}; how far the nodes of a level differ is learned, not chosen"
+    found = ", ".join(f"{level} {sd:g}" for level, sd in level_sd.items())
+    learned = f": standard deviations of log fold changes are {found}" if found else ""
+    return (
+        f"effects of {nodes}; how far the nodes of a level differ is learned, not chosen{learned}"
+    )
 
 
 def why_likelihood(settings: VaeSettings) -> str:

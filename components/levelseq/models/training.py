@@ -152,6 +152,8 @@ def train_network(
                 if progress.step == end:
                     # Before saving: a checkpoint at the end of an epoch holds its loss.
                     loss = held_out_loss(descent, minibatches, held_out, processes)
+                    if not math.isfinite(loss):
+                        raise NotFinite(loss, step, held_out)
                     _keep_the_best(progress, network, loss, plan)
                     progress.precisions = network.precisions()
                 if checkpoints and (stop or checkpoints.due()):

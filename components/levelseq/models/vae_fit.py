@@ -63,7 +63,7 @@ def fit_vae(
     obs = cohort.obs()
     counts = gene_counts(cohort, space)
     with with_helper():
-        names = _names(cohort, space, tree)
+        names = names_of([(cohort, np.arange(cohort.manifest["n_obs"]))], space, tree)
         refuse_absurd_counts(counts, names)
         torch.manual_seed(plan.seed)
         counted = NodeCounts.of_tree(tree)
@@ -75,7 +75,7 @@ def fit_vae(
         minibatches = CohortMinibatches(
             counts, nodes, None, augmentation, label_S, fused=network.fused
         )
-        progress = _trained(network, minibatches, plan, checkpoints, processes, names)
+        progress = trained(network, minibatches, plan, names, checkpoints, processes)
         network.label_head = None
         if not processes.first:
             return None
@@ -94,8 +94,15 @@ def fit_vae(
         "steps": progress.step,
         "best_step": progress.best_step,
         "held_out_loss": [round(loss, 4) for loss in progress.held_out_losses],
+        "level_sd": _level_sd(network, tree),
     }
     return model, metrics
+
+
+def _level_sd(network: ConditionalVAE, tree: BatchTree) -> dict[str, float]:
+    """The learned standard deviation of genes' effects on each level, in log fold changes."""
+    precisions = network.gene_nodes.precisions()
+    return {level: float(f"{p**-0.5:.3g}") for level, p in zip(tree.levels, precisions)}
 
 
 def augmented(
@@ -222,14 +229,15 @@ def with_evidence(
     return replace(model, evidence=evidence.having_seen(leaf, place, library, weight_F[leaf]))
 
 
-def _trained(
+def trained(
     network: ConditionalVAE,
     minibatches: CohortMinibatches,
     plan: TrainingPlan,
-    checkpoints: Checkpoints | None,
-    processes: Processes,
     names: Names,
+    checkpoints: Checkpoints | None = None,
+    processes: Processes = ALONE,
 ) -> Progress:
+    """`train_network`, whose error names the gene and the batch where a loss is not a number."""
     try:
         return train_network(network, minibatches, plan, checkpoints, processes)
     except NotFinite as error:
@@ -237,13 +245,17 @@ def _trained(
         raise names.explained(error, network, batch) from error
 
 
-def _names(cohort: Cohort, space: GeneSpace, tree: BatchTree) -> Names:
-    """What an error may say: a level of the tree that tells donors apart is left out."""
-    shown = [i for i, level in enumerate(tree.levels) if level != cohort.role("donor")]
+def names_of(parts: Sequence[tuple[Cohort, Any]], space: GeneSpace, tree: BatchTree) -> Names:
+    """What an error may say of some rows of cohorts: no level that tells donors apart."""
 
     def batch_of(observation: int) -> list[str]:
-        path = tree.paths(cohort.obs().iloc[[observation]])[0]
-        return [path[i] for i in shown]
+        for cohort, rows in parts:
+            if observation < len(rows):
+                path = tree.paths(cohort.obs().iloc[[rows[observation]]])[0]
+                named = zip(tree.levels, path)
+                return [value for level, value in named if level != cohort.role("donor")]
+            observation -= len(rows)
+        raise IndexError(observation)
 
     return Names(space.variable, batch_of)
 

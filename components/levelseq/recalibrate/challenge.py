@@ -105,7 +105,10 @@ def fine_tuned(
     champion, cohort = _addresses(first, workspace)
     model = fine_tune_model(champion, cohort, workspace)
     if model is None:
-        return Unsuited("it takes a VAE and the cohort that it was trained on")
+        return Unsuited(
+            "it takes a network that was trained without labels on one cohort, which is there,"
+            " and all of its genes in the new one"
+        )
     return _judged(
         model, lambda part: fine_tune_again(champion, part, workspace), first, workspace, name
     )

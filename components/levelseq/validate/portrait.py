@@ -98,6 +98,7 @@ def _methods(
             genes=model.get("genes"),
         ),
         f"Levelled expression is given as {normalized.manifest.get('unit')} on {on}.",
+        *_beyond_the_model(normalized.manifest),
         f"Embeddings were judged on {len(evidence.batch_C):,} observations beside 30 principal"
         " components of log counts per 10,000 (unintegrated) and the same after ComBat.",
         "Neighbourhoods kept within batches are relative to what two halves of the counts keep of"
@@ -118,6 +119,22 @@ def _methods(
         " principal components, of which a gene's Shapley value is its weight times its distance"
         " from the mean; they were tested on donors or batches that they had not seen."
     )
+    return sentences
+
+
+def _beyond_the_model(normalized: Json) -> list[str]:
+    """What the model had not seen of the data, and what they lack of it."""
+    missing, new = normalized.get("missing_genes", 0), normalized.get("new_batches", [])
+    sentences = []
+    if missing:
+        sentences.append(f"{missing:,} genes of the model were not measured.")
+    for what in dict.fromkeys(batch["taken_for"] for batch in new):
+        names = [batch["batch"] for batch in new if batch["taken_for"] == what]
+        more = f" and {len(names) - 10} more" if len(names) > 10 else ""
+        sentences.append(
+            f"Batches that the model had not seen were taken for {what}:"
+            f" {', '.join(names[:10])}{more}."
+        )
     return sentences
 
 

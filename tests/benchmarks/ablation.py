@@ -217,7 +217,7 @@ class Study:
     @contextlib.contextmanager
     def trained_once(self, seed: int) -> Iterator[None]:
         """Within, the seed's network is trained if it was not before."""
-        really = vae_fit._trained
+        really = vae_fit.trained
 
         def trained(network: Any, *rest: Any) -> Any:
             if seed not in self.networks:
@@ -228,7 +228,7 @@ class Study:
             network.eval()
             return progress
 
-        with patch.object(vae_fit, "_trained", trained):
+        with patch.object(vae_fit, "trained", trained):
             yield
 
     @cached_property

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-__all__ = ["summary_lines"]
+__all__ = ["LABELS_SEEN_BY", "kinds_of_total", "summary_lines"]
+
+LABELS_SEEN_BY = "labels_seen_by"
+"""Among scores: which models were trained with the labels that the scores are by."""
 
 _WORDS = {"pass": "passed", "warn": "warned", "fail": "failed", "not_evaluated": "not evaluated"}
 
@@ -21,6 +24,13 @@ def summary_lines(verdict: dict[str, Any]) -> list[str]:
     lines += [f"gates: {standing}"] if standing else []
     lines += _confidence(verdict)
     return lines + [f"why: {reason}" for reason in verdict["reasons"]]
+
+
+def kinds_of_total(*scores: dict[str, Any]) -> tuple[str, ...]:
+    """Kinds of totals that models may be compared by: not by labels that one was trained with."""
+    without = ("label_free_total",)
+    seen = any(LABELS_SEEN_BY in each for each in scores)
+    return without if seen else ("scib_total", *without)
 
 
 def _confidence(verdict: dict[str, Any]) -> list[str]:

@@ -18,7 +18,9 @@ from levelseq.validate.drift_evidence import told_batches
 from levelseq.validate.evidence import gather
 from levelseq.validate.gates import not_evaluated
 from levelseq.validate.params import ValidateParams
+from levelseq.validate.totals import saw_labels
 from levelseq.validate.unintegrated import components, log_cp10k
+from levelseq.verdict import kinds_of_total
 
 PARAMS = ValidateParams(pictures=False)
 KEYS = {"schema", "run", "cohort", "normalized", "model", "champion", "data", "model_decision"}
@@ -264,6 +266,29 @@ def test_a_new_model_is_held_against_the_champion_on_the_same_cells(plain):
     higher = scores["label_free_total"] >= scores["champion_label_free_total"]
     assert found["model_decision"] == ("promote" if higher else "keep")
     assert f"{scores['champion_label_free_total']:.3f}" in found["reasons"][-1]
+
+
+def test_labels_that_a_model_was_trained_with_do_not_speak_for_it(workspace):
+    key = 16 * "5e"
+    ours, seen = open_store(workspace.model), join(workspace.workspace, "models", key)
+    for path in ours.list():
+        open_store(seen).put(path, ours.get(path))
+    manifest = read_model_json(workspace.model)
+    told = manifest | {"key": key, "params": manifest["params"] | {"use_labels": True}}
+    open_store(seen).put("model.json", json.dumps(told).encode())
+    Registry(workspace.workspace, "labelled").promote(manifest["key"], "best", ["fit"])
+    found = judge(replace(workspace, model=seen), "labelled", name="labelled")
+    scores = found["scores"]
+    assert scores["labels_seen_by"] == "model"
+    assert scores["scib_total"]
+    assert found["confidence"]["probability"] is None
+    assert "trained without labels" in found["confidence"]["because"]
+    assert any("Labels had a part in the training of the model" in r for r in found["reasons"])
+    assert f"{scores['champion_label_free_total']:.3f}" in found["reasons"][-1]
+    # On another cohort's labels they are as good as on any model's.
+    assert not saw_labels(told, "another")
+    assert kinds_of_total({"scib_total": 0.8}, scores) == ("label_free_total",)
+    assert kinds_of_total({"scib_total": 0.8})[0] == "scib_total"
 
 
 def test_a_champion_that_cannot_be_scored_gives_way(plain):

@@ -39,6 +39,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from levelseq.validate.gates import REFUSING, Gate
+from levelseq.verdict import kinds_of_total
 
 if TYPE_CHECKING:
     from levelseq.recalibrate.held_out import HeldOut
@@ -146,7 +147,7 @@ def surpassed(found: HeldOut | str | None) -> list[str]:
 
 def _totals(own: Json, other: Json) -> tuple[float | None, float | None]:
     """Two totals of one kind: with labels where both have that, else without."""
-    for kind in ("scib_total", "label_free_total"):
+    for kind in kinds_of_total(own, other):
         if own.get(kind) is not None and other.get(kind) is not None:
             return own[kind], other[kind]
     return None, None

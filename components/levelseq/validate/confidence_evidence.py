@@ -59,6 +59,8 @@ def confidence_of(
     peers: Peers,
     compared: list[Comparison],
     gene_correlation: float | None,
+    *,
+    labels_used: bool = False,
 ) -> Confidence:
     """The confidence of a cohort; its labels are not looked at.
 
@@ -67,13 +69,16 @@ def confidence_of(
         peers: the embedding and the unintegrated one, measured.
         compared: the condition's comparisons; empty without a condition.
         gene_correlation: of the values, as `score_controls` has it.
+        labels_used: whether labels had a part in the model's training.
     """
     found = evidence_of(evidence, peers, compared, gene_correlation)
-    return confidence(found, metrics(), _unsuited(evidence, compared))
+    return confidence(found, metrics(), _unsuited(evidence, compared, labels_used))
 
 
-def _unsuited(evidence: Evidence, compared: list[Comparison]) -> str:
+def _unsuited(evidence: Evidence, compared: list[Comparison], labels_used: bool) -> str:
     """Why the calibration is not for such a cohort; empty where it is."""
+    if labels_used:
+        return "it was calibrated on models that were trained without labels"
     if evidence.sample.single:
         return f"it was calibrated on single cells, and there are fewer than {SAMPLES} observations"
     if len(evidence.batches) < 2:

@@ -26,7 +26,7 @@ from levelseq.validate.evidence import Evidence, gather
 from levelseq.validate.gates import Gate, not_evaluated
 from levelseq.validate.metric_versions import metric_version
 from levelseq.validate.params import ValidateParams
-from levelseq.validate.peers import SCIB_OBSERVATIONS, Measured, Peers, measure
+from levelseq.validate.peers import CHAMPION, SCIB_OBSERVATIONS, Measured, Peers, measure
 from levelseq.validate.pictures import Pictures
 from levelseq.validate.portrait import portray
 from levelseq.validate.reasons import reasons
@@ -35,7 +35,7 @@ from levelseq.validate.score_controls import ScoreControls, control_scores
 from levelseq.validate.signature import Comparison, compare
 from levelseq.validate.signature_gates import NAMES as SIGNATURE
 from levelseq.validate.signature_gates import SignatureLimits, signature_gates
-from levelseq.validate.totals import scores_of, totals_of
+from levelseq.validate.totals import saw_labels, scores_of, totals_of
 
 __all__ = ["Evaluation", "evaluate"]
 
@@ -142,7 +142,13 @@ def evaluate(
     structure = control_scores(evidence, peers, params.seed)
     correction = _correction(evidence, peers)
     stage("validate", "gates and controls done", gates=len(gates), controls=len(controls))
-    scores = scores_of(peers)
+    compared_with = {"model": manifest}
+    if other and CHAMPION in peers.by_method:
+        compared_with[CHAMPION] = read_model_json(other)
+    seen_by = " and ".join(
+        who for who, each in compared_with.items() if saw_labels(each, cohort.fingerprint)
+    )
+    scores = scores_of(peers, seen_by)
     decision = _decided(gates, key, scores, reigning)
     return Evaluation(
         params=params,
@@ -157,14 +163,31 @@ def evaluate(
         controls=[*controls, *structure.gates],
         correction=correction,
         structure=structure,
-        confidence=confidence_of(evidence, peers, compared, structure.own("gene_correlation")),
+        confidence=confidence_of(
+            evidence,
+            peers,
+            compared,
+            structure.own("gene_correlation"),
+            labels_used=bool(manifest["params"].get("use_labels")),
+        ),
         governance=board.content,
         scores=scores,
         data=data_decision(gates),
         decision=decision.model,
         drift=drift.table,
-        reasons=reasons(gates, controls, charts, decision.reason, [correction.reason]),
+        reasons=reasons(
+            gates, controls, charts, decision.reason, [correction.reason, _labels_said(seen_by)]
+        ),
         pictures=portray(params, cohort, normalized, model, evidence, peers, history),
+    )
+
+
+def _labels_said(seen_by: str) -> str:
+    if not seen_by:
+        return ""
+    return (
+        f"Labels had a part in the training of the {seen_by}: scores by them are flattered, and"
+        " models are compared by scores without labels."
     )
 
 

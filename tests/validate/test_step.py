@@ -287,6 +287,8 @@ def test_labels_that_a_model_was_trained_with_do_not_speak_for_it(workspace):
     assert f"{scores['champion_label_free_total']:.3f}" in found["reasons"][-1]
     # On another cohort's labels they are as good as on any model's.
     assert not saw_labels(told, "another")
+    assert not saw_labels(told | {"parent": "older"}, told["cohort"])
+    assert saw_labels(told | {"parent": "older", "trained_on": ["a", "b"]}, "b")
     assert kinds_of_total({"scib_total": 0.8}, scores) == ("label_free_total",)
     assert kinds_of_total({"scib_total": 0.8})[0] == "scib_total"
 

@@ -11,6 +11,7 @@ import anndata as ad
 import numpy as np
 import pandas as pd
 import zarr
+from pandas.api.types import union_categoricals
 
 from levelseq.cohort.keys import manifest_json
 from levelseq.errors import BadAddress
@@ -105,11 +106,12 @@ class ShardReader:
     def obs(self) -> pd.DataFrame:
         """The observations of all shards, text columns as categories."""
         frames = [_categorized(self.obs_of(number)) for number in range(len(self))]
-        for column in _text_columns(frames[0]):
-            known = sorted(set().union(*(frame[column].cat.categories for frame in frames)))
-            for frame in frames:
-                frame[column] = frame[column].cat.set_categories(known)
-        return pd.concat(frames)
+        text = _text_columns(frames[0])
+        whole = pd.concat([frame.drop(columns=text) for frame in frames])
+        for column in text:
+            parts = [frame[column] for frame in frames]
+            whole[column] = union_categoricals(parts, sort_categories=True)
+        return whole[list(frames[0].columns)]
 
     def var(self) -> pd.DataFrame:
         """The genes, as the first shard has them (all have the same)."""

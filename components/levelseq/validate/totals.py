@@ -12,8 +12,11 @@ __all__ = ["saw_labels", "scores_of", "totals_of"]
 
 
 def saw_labels(model: dict[str, Any], cohort: str) -> bool:
-    """Whether a model, by its manifest, was trained with the labels of a cohort."""
-    learned_from = model.get("trained_on") or [model["cohort"]]
+    """Whether a model, by its manifest, was trained with the labels of a cohort.
+
+    To the cohort of one with a parent it was adapted, which takes no labels, or trained anew.
+    """
+    learned_from = model.get("trained_on") or ([] if model.get("parent") else [model["cohort"]])
     return bool(model["params"].get("use_labels")) and cohort in learned_from
 
 
